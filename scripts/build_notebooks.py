@@ -1,0 +1,166 @@
+"""Build the learner and the solution notebook of every lesson: generate, execute, normalise, write.
+
+python scripts/build_notebooks.py               every lesson
+python scripts/build_notebooks.py --only 02     one lesson
+python scripts/build_notebooks.py --times       also measure the time printed under each title
+python scripts/build_notebooks.py --check       build nothing; fail when a committed notebook is stale
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from lesson_source import LESSONS, NOTEBOOKS, SETUP_CELL, LessonError, lesson_notebook
+
+CELL_TIMEOUT = 300  # seconds; a lesson as a whole should stay under 60
+ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:/home/|/root/|/Users/|/tmp/|/var/|/private/|/opt/|/work/|[A-Z]:\\)[\w.\-]*")
+TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MEMORY_ADDRESS = re.compile(r"\b0x[0-9a-f]{8,}\b")
+
+
+class BuildError(Exception):
+    """A notebook ran, but not the way it may be shown to a learner. The message names the notebook and the cell."""
+
+
+def execute(notebook, folder: Path, name: str) -> float:
+    """Run a notebook in place, as a learner would from `folder`; returns the seconds it took, kernel start included."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+    # The same figures and numbers wherever the notebooks are built: bundled data, no graphics card, two threads.
+    os.environ.update(TLHELPERS_PROFILE="mini", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="2", PYTHONHASHSEED="0")
+    os.environ.pop("MPLBACKEND", None)  # the kernel then draws inline
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],
+        resources={"metadata": {"path": str(folder)}},
+    )
+    start = time.perf_counter()
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError) as error:
+        raise BuildError(f"{name}: a cell failed\n{TERMINAL_COLOUR.sub('', str(error)).strip()}") from None
+    return time.perf_counter() - start
+
+
+def normalise(notebook, name: str) -> None:
+    """Keep what a reader sees; drop what only makes noise. Refuses outputs that should never be committed."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}
+    count = 0
+    for index, cell in enumerate(notebook.cells):
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        cell.execution_count = count
+        for output in cell.outputs:
+            where = f"{name}, cell {index} ({cell.source.splitlines()[0][:60]})"
+            if output.output_type == "execute_result":
+                output.execution_count = count
+            if output.output_type == "stream" and output.name == "stderr":
+                raise BuildError(f"{where}: writes to stderr, a learner would see a red box:\n{output.text}")
+            text = json.dumps({k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")})
+            text += output.get("text", "")
+            for pattern, what in ((ABSOLUTE_PATH, "a path of this machine"), (MEMORY_ADDRESS, "a memory address")):
+                if found := pattern.search(text):
+                    raise BuildError(f"{where}: its output holds {what}: {found[0]}")
+
+
+def build(source: Path, out: Path, times: dict[str, int], measure: bool) -> None:
+    """Write out/NAME.ipynb and out/solutions/NAME.ipynb; `times` gets the measured seconds when asked to."""
+    for solved in (True, False):
+        target = (out / "solutions" if solved else out) / f"{source.stem}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = f"{'solutions/' if solved else ''}{target.name}"
+        notebook = lesson_notebook(source, solved, times.get(source.stem))
+        seconds = execute(notebook, target.parent, name)
+        if solved and measure:
+            times[source.stem] = 5 * math.ceil(seconds / 5)
+            notebook.cells[0].source = lesson_notebook(source, solved, times[source.stem]).cells[0].source
+        normalise(notebook, name)
+        temporary = target.with_suffix(".tmp")
+        nbformat.write(notebook, temporary)
+        os.replace(temporary, target)
+        print(f"{name}: {len(notebook.cells)} cells, {seconds:.0f} s, {target.stat().st_size / 1e3:.0f} kB", flush=True)
+
+
+def stale(source: Path, out: Path, seconds: int | None) -> list[str]:
+    """What differs between the committed notebooks of one lesson and what its source says now, in words."""
+    found = []
+    for solved in (True, False):
+        target = (out / "solutions" if solved else out) / f"{source.stem}.ipynb"
+        name = target.relative_to(out.parent).as_posix()
+        if not target.exists():
+            found.append(f"{name} is missing")
+            continue
+        wanted, present = lesson_notebook(source, solved, seconds), nbformat.read(target, as_version=4)
+        if wanted.metadata != present.metadata:
+            found.append(f"{name}: the notebook metadata differ")
+        if len(wanted.cells) != len(present.cells):
+            found.append(f"{name}: {len(present.cells)} cells, the source has {len(wanted.cells)}")
+            continue
+        for index, (a, b) in enumerate(zip(wanted.cells, present.cells, strict=True)):
+            if (a.cell_type, a.source, a.id, a.metadata) != (b.cell_type, b.source, b.id, b.metadata):
+                found.append(f"{name}: cell {index} differs ({a.source.splitlines()[0][:60]})")
+                break
+    return found
+
+
+def extra(sources: list[Path], out: Path) -> list[str]:
+    """Notebooks that no lesson source stands behind."""
+    stems = {source.stem for source in sources}
+    found = [path for path in sorted([*out.glob("*.ipynb"), *out.glob("solutions/*.ipynb")]) if path.stem not in stems]
+    return [f"{path.relative_to(out.parent).as_posix()} has no lesson source" for path in found]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="NN", help="lessons whose file name starts with this, e.g. 02")
+    parser.add_argument("--times", action="store_true", help="measure the time under each title, on an idle machine")
+    parser.add_argument("--check", action="store_true", help="fail when a committed notebook is stale; run nothing")
+    parser.add_argument("--print-setup", action="store_true", help="print the setup cell every lesson has")
+    parser.add_argument("--lessons", type=Path, default=LESSONS, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=NOTEBOOKS, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.print_setup:
+        print(SETUP_CELL)
+        return 0
+    every_source = sorted(options.lessons.glob("[0-9][0-9]_*.py"))
+    sources = [source for source in every_source if source.name.startswith(options.only)]
+    if not sources:
+        print(f"no lesson in {options.lessons.name}/ starts with '{options.only}'", file=sys.stderr)
+        return 2
+    times_file = options.lessons / "times.json"
+    times = json.loads(times_file.read_text(encoding="utf-8")) if times_file.exists() else {}
+    try:
+        if options.check:
+            found = [line for source in sources for line in stale(source, options.out, times.get(source.stem))]
+            found += extra(every_source, options.out)
+            for line in found:
+                print(line, file=sys.stderr)
+            if found:
+                print("Build them again: make notebooks", file=sys.stderr)
+            return 1 if found else 0
+        for source in sources:
+            build(source, options.out, times, options.times)
+            if options.times:
+                times_file.write_text(json.dumps(times, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except (LessonError, BuildError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

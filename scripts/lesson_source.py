@@ -1,0 +1,201 @@
+"""Read a lesson source (lessons/NN_name.py, jupytext py:percent) and turn it into its two notebooks.
+
+Nothing is executed here: text goes in, notebooks without outputs come out. build_notebooks.py runs them.
+README.md, "Edit a lesson", describes the source format.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+
+import jupytext
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS, NOTEBOOKS = ROOT / "lessons", ROOT / "notebooks"
+
+SETUP_CELL = """\
+import sys
+from pathlib import Path
+
+# The course folder, the one that holds tlhelpers/, is where this notebook runs or further up.
+folders = [Path.cwd(), *Path.cwd().parents]
+sys.path[:0] = [str(folder) for folder in folders if (folder / "tlhelpers").is_dir()][:1]
+
+import tlhelpers as tl
+
+course = tl.start(seed=0)"""
+
+# The setup cell once the course has a public address: on Colab the notebook arrives alone and fetches the rest.
+COLAB_SETUP_CELL = """\
+import subprocess
+import sys
+from pathlib import Path
+
+# On Colab the notebook arrives alone: fetch the rest of the course, once. Nothing is installed.
+folders = [Path.cwd(), *Path.cwd().parents, Path("/content/course")]
+if "google.colab" in sys.modules and not folders[-1].exists():
+    address = "https://github.com/{repo}"
+    subprocess.run(["git", "clone", "-q", "--depth", "1", "-b", "{ref}", address, str(folders[-1])], check=True)
+sys.path[:0] = [str(folder) for folder in folders if (folder / "tlhelpers").is_dir()][:1]
+
+import tlhelpers as tl
+
+course = tl.start(seed=0)"""
+
+NOTEBOOK_METADATA = {
+    "accelerator": "GPU",
+    "colab": {"gpuType": "T4", "provenance": []},
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
+
+
+class LessonError(Exception):
+    """A lesson source breaks the format. The message names the file and the line."""
+
+
+@dataclass
+class Cell:
+    kind: str  # "markdown" or "code"
+    source: str
+    line: int  # of its "# %%" marker, counted from 1
+    tags: list[str] = field(default_factory=list)
+
+
+def course_address(pyproject: Path = ROOT / "pyproject.toml") -> tuple[str, str]:
+    """("owner/name", "branch or tag") from [tool.tlcourse]; the name is "" until the course has a public home."""
+    table = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["tlcourse"]
+    return table["repo"], table["ref"]
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The cells of one lesson source, each with the line it starts on."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("# %%"):
+        raise LessonError(f"{path.name}:1: the first line must be a cell marker, '# %% [markdown]'")
+    starts = [number for number, line in enumerate(lines, start=1) if re.match(r"# %%( |$)", line)]
+    # comment_magics=False: otherwise jupytext takes a comment such as "# more images" for a shell command.
+    notebook = jupytext.reads(text, {"extension": ".py", "format_name": "percent", "comment_magics": False})
+    if len(starts) != len(notebook.cells):
+        raise LessonError(f"{path.name}: {len(starts)} cell markers, but jupytext reads {len(notebook.cells)} cells")
+    return [
+        Cell(cell.cell_type, cell.source, line, list(cell.metadata.get("tags", [])))
+        for cell, line in zip(notebook.cells, starts, strict=True)
+    ]
+
+
+def split_exercise(cell: Cell, where: str) -> tuple[str, str, str]:
+    """An exercise cell as (what the learner gets, what the solved cell says, the solution lines alone)."""
+    learner, solved, answer = [], [], []
+    part = "both"
+    order = {"both": "solution", "solution": "stub", "stub": "end"}
+    for number, line in enumerate(cell.source.splitlines(), start=cell.line + 1):
+        marker = re.match(r"\s*# --- (\w+)\s*$", line)
+        if marker:
+            if marker[1] != order[part]:
+                raise LessonError(f"{where}:{number}: '# --- {order[part]}' expected here, found '# --- {marker[1]}'")
+            part = {"solution": "solution", "stub": "stub", "end": "both"}[marker[1]]
+        elif part == "stub":
+            stub = re.match(r"(\s*)# ?(.*)$", line)
+            if not stub and line.strip():
+                raise LessonError(f"{where}:{number}: every line of a stub starts with '# ', this one does not: {line}")
+            learner.append((stub[1] + stub[2]).rstrip() if stub else "")
+        else:
+            solved.append(line)
+            (answer if part == "solution" else learner).append(line)
+    if part != "both":
+        raise LessonError(f"{where}:{cell.line}: the exercise ends without '# --- {order[part]}'")
+    if not any(line.strip() for line in answer):
+        raise LessonError(f"{where}:{cell.line}: this exercise has no solution (lines after '# --- solution')")
+    if not set(learner) - set(solved):
+        raise LessonError(f"{where}:{cell.line}: this exercise has no stub (commented lines after '# --- stub')")
+    return "\n".join(learner), "\n".join(solved), dedent("\n".join(answer)).strip("\n")
+
+
+def check_lesson(path: Path, cells: list[Cell]) -> None:
+    """Raise a LessonError for what a reader would trip over; hygiene tests look at the built notebooks."""
+    number = path.name[:2]
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+\.py", path.name):
+        raise LessonError(f"{path.name}: a lesson is named like 02_feature_extraction.py")
+    first = cells[0]
+    if first.kind != "markdown" or not first.source.startswith(f"# {number} · "):
+        raise LessonError(f"{path.name}:{first.line}: the first cell is markdown and starts with '# {number} · Title'")
+    for token in ("{{badge}}", "{{time}}"):
+        if token not in first.source.splitlines():
+            raise LessonError(f"{path.name}:{first.line}: the first cell needs {token} on a line of its own")
+    setup = [cell for cell in cells if "setup" in cell.tags]
+    if len(setup) != 1:
+        raise LessonError(f"{path.name}: exactly one cell is tagged setup, found {len(setup)}")
+    if setup[0].source.strip() != SETUP_CELL:
+        raise LessonError(
+            f"{path.name}:{setup[0].line}: the setup cell differs from the common one; "
+            "`python scripts/build_notebooks.py --print-setup` shows it"
+        )
+    for cell in cells:
+        if re.search(r"^\s*# --- \w+\s*$", cell.source, re.MULTILINE) and "exercise" not in cell.tags:
+            raise LessonError(f"{path.name}:{cell.line}: '# --- ' lines belong into a cell with tags=[\"exercise\"]")
+        if "tl.check(" in cell.source and cell.kind == "code" and "exercise" not in cell.tags:
+            raise LessonError(f'{path.name}:{cell.line}: tl.check stands outside a cell with tags=["exercise"]')
+    for index, cell in enumerate(cell for cell in cells if "exercise" in cell.tags):
+        exercise = f"{number}.{index + 1}"
+        if not re.search(rf'tl\.check\(\s*"{exercise}"', cell.source):
+            raise LessonError(f'{path.name}:{cell.line}: this exercise needs its check, tl.check("{exercise}", …)')
+        after = cells[cells.index(cell) + 1 : cells.index(cell) + 2]
+        if not after or "hints" not in after[0].tags:
+            raise LessonError(f'{path.name}:{cell.line}: the cell after an exercise holds its hints, tags=["hints"]')
+        for wanted in ("<summary>Hint 1</summary>", "<summary>Hint 2</summary>"):
+            if wanted not in after[0].source:
+                raise LessonError(f"{path.name}:{after[0].line}: '{wanted}' is missing; two hints at least")
+
+
+def fill_title(source: str, stem: str, seconds: int | None, address: tuple[str, str], solved: bool) -> str:
+    """The title cell with its badge (or without, as long as there is no public address) and its measured time."""
+    repo, ref = address
+    place = "notebooks/solutions" if solved else "notebooks"
+    target = f"https://colab.research.google.com/github/{repo}/blob/{ref}/{place}/{stem}.ipynb"
+    badge = f"[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]({target})" if repo else ""
+    time = f"Measured: about {seconds} s on two CPU cores (profile mini)" if seconds else "Time: not measured yet"
+    text = source.replace("{{badge}}", badge).replace("{{time}}", time)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def lesson_notebook(path: Path, solved: bool, seconds: int | None = None, address: tuple[str, str] | None = None):
+    """The notebook of one lesson, not executed.
+
+    Args:
+        path: the lesson source, lessons/NN_name.py.
+        solved: True for the copy with the exercises solved, False for the learner's.
+        seconds: the measured time to print under the title; None while there is none.
+        address: (repo, ref) for the badge and the setup cell; from pyproject.toml by default.
+
+    Raises:
+        LessonError: the source breaks the format.
+    """
+    address = course_address() if address is None else address
+    cells = read_cells(path)
+    check_lesson(path, cells)
+    setup = COLAB_SETUP_CELL.format(repo=address[0], ref=address[1]) if address[0] else SETUP_CELL
+    built, answer = [], ""
+    for index, cell in enumerate(cells):
+        source = cell.source
+        if index == 0:
+            source = fill_title(source, path.stem, seconds, address, solved)
+        elif "setup" in cell.tags:
+            source = setup
+        elif "exercise" in cell.tags:
+            learner, with_solution, answer = split_exercise(cell, path.name)
+            source = with_solution if solved else learner
+        elif "hints" in cell.tags and not solved:
+            source += f"\n\n<details><summary>Solution</summary>\n\n```python\n{answer}\n```\n\n</details>"
+        new_cell = new_markdown_cell if cell.kind == "markdown" else new_code_cell
+        metadata = {"tags": cell.tags} if cell.tags else {}
+        built.append(new_cell(source, id=f"lesson{path.name[:2]}-{index:03d}", metadata=metadata))
+    notebook = new_notebook(cells=built, metadata=NOTEBOOK_METADATA)
+    notebook.nbformat_minor = 5
+    nbformat.validate(notebook)
+    return notebook
