@@ -1,0 +1,57 @@
+# Everything a learner or a maintainer types. `make help` lists it.
+# Works with GNU make 3.81, the one macOS has.
+
+# The Python to build the environment from: the first suitable one, or `make PYTHON=python3.12 ...`
+PYTHON ?= $(shell command -v python3 || command -v python)
+# Which PyTorch: auto, cpu (small, no graphics card), pypi (the ordinary build), or cu130 and the like
+TORCH ?= auto
+# Test processes side by side. Each uses one thread.
+JOBS ?= 2
+# Further arguments: make test ARGS="-k freezing", make lab ARGS="--no-browser --port 8890"
+ARGS ?=
+
+BIN := .venv/bin/python
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts/python.exe
+endif
+ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--python "$(PYTHON)")
+
+.DEFAULT_GOAL := help
+.PHONY: help env lab test notebooks data lint clean
+
+help:
+	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
+	@echo "make test        install everything into .venv/ and run the whole test suite"
+	@echo "make env         only install; add TORCH=cpu for the small CPU-only PyTorch on Linux"
+	@echo "make notebooks   build notebooks/ from lessons/  (ONLY=02: one lesson; TIMES=1: measure the times too)"
+	@echo "make data        draw the bundled images again and train the bundled backbones again (hours)"
+	@echo "make lint        check the style of the code"
+	@echo "make clean       remove .venv/ and what tools leave behind"
+
+env:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is no python3 here: see README.md"; exit 1; }
+	@"$(PYTHON)" scripts/setup_env.py $(ASKED) --torch "$(TORCH)"
+
+lab: env
+	$(BIN) -m jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+
+# The mini profile needs no download. One thread for each process: two at a time fill two cores without a quarrel.
+test: env
+	TLHELPERS_PROFILE=mini OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(JOBS) --dist loadscope \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+
+notebooks: env
+	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times)
+
+data: env
+	$(BIN) data/build_images.py
+	$(BIN) data/pretrain.py
+	$(BIN) data/manifest.py
+
+lint: env
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check --diff scripts tests tlhelpers
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,301 @@
+"""Make the private environment of the course in .venv/ and install everything into it. `make` calls this.
+
+    python scripts/setup_env.py                      make it, or do nothing when it is ready
+    python scripts/setup_env.py --python python3.12  from this Python instead of the first suitable one
+    python scripts/setup_env.py --torch cpu          which PyTorch: auto, cpu, pypi, or what `uv --torch-backend` takes
+
+Standard library only. The syntax is that of old Pythons on purpose: they must get far enough to say they are too old.
+The environment counts as ready when .venv/course-ready.json stands in it. That file is written last.
+"""
+
+from __future__ import print_function
+
+import argparse
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+NEEDED = (3, 11)
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+STAMP = os.path.join(VENV, "course-ready.json")
+OURS = os.path.join(VENV, "made-by-the-course")  # without this file the environment is somebody else's: never removed
+VENV_PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+
+GIGABYTES = {"small": 3, "large": 9}  # what the environment takes, with some room: CPU build, CUDA build
+HEARTBEAT = 20  # seconds between two signs of life while something is being installed
+
+DISK_FULL = (
+    r"No space left on device|not enough space on the disk|Disk quota exceeded|os error (28|112|122)\b|Errno 28\b"
+)
+UNREACHABLE = (
+    r"Failed to fetch|dns error|error sending request|NewConnectionError|Max retries exceeded|timed out|ProxyError|"
+    r"Temporary failure in name resolution|Could not find a version that satisfies the requirement uv|"
+    r"Network is unreachable|Connection (refused|reset|broken)|SSLError|CERTIFICATE_VERIFY_FAILED|invalid peer certif"
+)
+NO_BUILD = r"No solution found|No matching distribution found|has no wheels with a matching|ResolutionImpossible"
+
+
+class SetupError(Exception):
+    """Something the reader can act on; its text is all that is printed."""
+
+
+def say(text):
+    print(text)
+    sys.stdout.flush()
+
+
+def run(command, quiet=False, **environment):
+    """Run a command, showing its lines as they come. Returns (exit status, everything it printed)."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=dict(os.environ, **environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    lines = []
+
+    def read():
+        for raw in process.stdout:
+            lines.append(raw.decode("utf-8", "replace").rstrip())
+            if not quiet and not lines[-1].startswith(" + "):  # uv lists every one of the 130 packages
+                say("  " + lines[-1])
+
+    reader = threading.Thread(target=read)
+    reader.daemon = True
+    reader.start()
+    start, shown = time.time(), 0
+    try:
+        while reader.is_alive():
+            reader.join(0.1)
+            if time.time() - start >= HEARTBEAT * (shown + 1):
+                shown += 1
+                say("  ... still working, %d s" % (HEARTBEAT * shown))
+        return process.wait(), "\n".join(lines)
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+
+
+def version_of(python):
+    """(3, 11) for a Python that runs, None for one that does not (a launcher without a version behind it, say)."""
+    try:
+        text = subprocess.check_output(
+            [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], stderr=subprocess.STDOUT
+        )
+        return tuple(int(part) for part in text.decode().strip().split("."))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+
+
+def find_python(wanted):
+    """The Python to build from: the one asked for, else the one running this, else the newest usual one on the PATH."""
+    inside = os.path.realpath(sys.prefix) == os.path.realpath(VENV)  # started from the activated environment itself
+    running = getattr(sys, "_base_executable", sys.executable) if inside else sys.executable
+    candidates = [wanted] if wanted else [running, "python3.13", "python3.12", "python3.11", "python3.14", "python3"]
+    found = None
+    for candidate in candidates:
+        version = version_of(candidate)
+        if version and version >= NEEDED:
+            return candidate, version
+        found = found or version
+    needed = "Python %d.%d or newer is needed, " % NEEDED
+    if found is None:
+        raise SetupError(needed + "and '%s' does not run." % candidates[0])
+    raise SetupError(
+        needed
+        + "this is %d.%d.\nInstall a newer one (python.org, your package manager, or conda: see README.md)," % found
+        + "\nor name one you have: make PYTHON=python3.12 ..."
+    )
+
+
+def fingerprint():
+    """Changes when the list of packages changes, or when the course folder is moved."""
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        return hashlib.sha256(file.read() + ROOT.encode("utf-8")).hexdigest()
+
+
+def read_stamp():
+    try:
+        with open(STAMP) as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def is_ready(stamp, wanted_python, torch):
+    """Whether the environment can be used as it stands."""
+    if not stamp or stamp.get("fingerprint") != fingerprint() or torch not in ("auto", stamp.get("torch")):
+        return False
+    version = version_of(VENV_PYTHON)
+    return version is not None and (not wanted_python or version == version_of(wanted_python))
+
+
+def check_disk(gigabytes, *folders):
+    """Refuse to start an installation that cannot end well. Folders on one disk count once."""
+    for folder in folders:
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < gigabytes:
+            hint = (
+                "" if gigabytes == GIGABYTES["small"] else "\nThe CPU-only PyTorch needs far less: make TORCH=cpu ..."
+            )
+            raise SetupError(
+                "Not enough disk space: about %d GB are needed in %s, %.1f GB are free.%s"
+                % (gigabytes, folder, free, hint)
+            )
+
+
+def explain(output, doing):
+    """The failure of an installer in words that say what to do."""
+    tail = "\n".join("  " + line for line in output.splitlines()[-8:])
+    if re.search(DISK_FULL, output) or shutil.disk_usage(ROOT).free < 50e6:
+        return SetupError("The disk is full: %s stopped. Free some space, then run the same command again." % doing)
+    if re.search(UNREACHABLE, output):
+        return SetupError(
+            tail + "\nThe package index cannot be reached: %s stopped.\n"
+            "Is there a network? A proxy or a firewall in between? Then run the same command again." % doing
+        )
+    if re.search(NO_BUILD, output):
+        return SetupError(
+            tail + "\nThere is no build of PyTorch for this Python on this machine.\n"
+            "Try another Python (make PYTHON=python3.12 ...) or the conda way: see README.md."
+        )
+    return SetupError(tail + "\n%s failed; the lines above say why." % doing.capitalize())
+
+
+def create(python):
+    """An empty environment, marked as ours before anything else is in it."""
+    os.mkdir(VENV)
+    open(OURS, "w").close()
+    status, output = run([python, "-m", "venv", VENV], quiet=True)
+    if status and re.search("ensurepip|No module named venv|python3[.0-9]*-venv", output):
+        raise SetupError(
+            "This Python cannot make environments: its venv or ensurepip module is missing.\n"
+            "On Debian and Ubuntu: sudo apt install python3-venv"
+        )
+    if status:
+        raise explain(output, "making the environment")
+
+
+def choose_torch(wanted, uv):
+    """The value for uv's --torch-backend, or "pypi" for whatever the ordinary index has.
+
+    On Linux the ordinary PyTorch brings several GB of CUDA libraries. Without an NVIDIA driver they serve nobody,
+    so the CPU build is asked for first; it lives on an index of its own that not every network lets through.
+    """
+    if wanted != "auto" or not uv or not sys.platform.startswith("linux"):
+        return "pypi" if wanted == "auto" else wanted
+    if os.path.exists("/proc/driver/nvidia") or shutil.which("nvidia-smi"):
+        return "pypi"
+    probe = uv + ["pip", "install", "--python", VENV_PYTHON, "--dry-run", "--no-deps", "--torch-backend=cpu", "torch"]
+    status, _ = run(probe, quiet=True, UV_HTTP_RETRIES="0", UV_HTTP_TIMEOUT="15")
+    if status == 0:
+        return "cpu"
+    say("The index of the CPU-only PyTorch cannot be reached; taking the ordinary build (larger, works the same).")
+    return "pypi"
+
+
+def install(wanted_torch):
+    """Everything in pyproject.toml, and the course itself in editable form. Returns which PyTorch it was."""
+    pip = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+    status, output = run(pip + ["--quiet", "--retries", "2", "uv"], quiet=True)
+    if status and (re.search(DISK_FULL, output) or re.search(UNREACHABLE, output)):
+        raise explain(output, "installing")
+    if "No module named pip" in output:
+        raise SetupError("There is a .venv here without pip that this course did not make. Move it away, then again.")
+    uv = [] if status else [VENV_PYTHON, "-m", "uv"]
+    torch = choose_torch(wanted_torch, uv)
+
+    large = sys.platform.startswith("linux") and torch != "cpu"
+    cache = run(uv + ["cache", "dir"], quiet=True)[1].strip() if uv else ""
+    check_disk(GIGABYTES["large" if large else "small"], ROOT, *([cache] if os.path.isabs(cache) else []))
+
+    say("Installing the packages; the first time this takes some minutes.")
+    if uv:
+        backend = [] if torch == "pypi" else ["--torch-backend=" + torch]
+        status, output = run(uv + ["pip", "install", "--python", VENV_PYTHON] + backend + ["-e", ".[dev]"])
+        if status == 0:
+            return torch
+        if torch != "pypi" or re.search(DISK_FULL, output):
+            raise explain(output, "installing")
+        say("That did not work; trying once more with pip.")
+    elif torch != "pypi":
+        raise SetupError("TORCH=%s needs uv, and uv could not be installed:\n%s" % (torch, output))
+    status, output = run(pip + ["-e", ".[dev]"])
+    if status:
+        raise explain(output, "installing")
+    return torch
+
+
+def make_environment(options):
+    stamp = read_stamp()
+    if is_ready(stamp, options.python, options.torch):
+        return
+    python, version = find_python(options.python)
+    current = version_of(VENV_PYTHON)
+    usable = stamp and current == version and options.torch in ("auto", stamp["torch"])
+    if os.path.exists(OURS) and not usable:
+        say("Removing an unfinished or outdated .venv")
+        shutil.rmtree(VENV)
+    elif os.path.lexists(VENV) and (current is None or current < NEEDED):
+        raise SetupError(
+            "There is a .venv here that does not run Python %d.%d or newer. Delete it, then again." % NEEDED
+        )
+    fresh = not os.path.lexists(VENV)
+    try:
+        if fresh:
+            check_disk(GIGABYTES["small"], ROOT)
+            say("Making the private environment .venv with Python %d.%d" % version)
+            create(python)
+        elif os.path.exists(STAMP):
+            os.remove(STAMP)
+        torch = install(options.torch)
+        status, output = run([VENV_PYTHON, "-c", "import torch, torchvision, tlhelpers"], quiet=True)
+        if status:
+            raise explain(output, "the first import")
+        with open(STAMP + ".tmp", "w") as file:
+            json.dump({"fingerprint": fingerprint(), "torch": torch}, file)
+        os.rename(STAMP + ".tmp", STAMP)
+    except (SetupError, OSError):
+        if fresh:  # a half-made environment helps nobody and may be what fills the disk
+            shutil.rmtree(VENV, ignore_errors=True)
+        raise
+    say("The environment is ready.")
+
+
+def main():
+    if sys.version_info < (3, 4):
+        print("Python %d.%d or newer is needed, " % NEEDED + "this is %d.%d." % sys.version_info[:2])
+        return 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default="", help="build from this Python")
+    parser.add_argument("--torch", default="auto", help="auto (default), cpu, pypi, cu130, ...")
+    try:
+        make_environment(parser.parse_args())
+    except SetupError as error:
+        say("\n" + str(error))
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        say("\nThe disk is full: %s. Free some space, then run the same command again." % error)
+        return 1
+    except KeyboardInterrupt:
+        say("\nInterrupted. The next run starts over.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
