@@ -13,8 +13,8 @@ from .session import Course, CourseError, data_dir, seed_everything, start
 _EAGER = {
     "transforms": "IMAGENET_MEAN IMAGENET_STD dataset_statistics denormalize eval_transform from_weights "
     "has_normalize train_transform train_transform_for",
-    "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 image_folder make_loader microscopy "
-    "stratified_split",
+    "images": "image_folder load_image",
+    "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 make_loader microscopy stratified_split",
     "backbones": "EfficientNet_Mini_Weights ResNet10_Weights efficientnet_mini resnet10",
     "models": "Stage check_head head_in_features pretrained replace_head stages",
     "freezing": "count_parameters freeze train_mode trainable_parameters trainable_table unfreeze",

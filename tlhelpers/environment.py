@@ -15,6 +15,7 @@ from .session import CourseError, choose_device, choose_profile, data_dir
 
 PYTHON_FLOOR = (3, 11)
 TORCH_FLOOR, TORCHVISION_FLOOR = (2, 7), (0, 22)
+PACKAGES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "matplotlib": "matplotlib", "PIL": "pillow"}
 FREE_DISK_MB = 300  # notebooks, checkpoints and caches of the mini profile
 FREE_DISK_FULL_MB = 2000  # Flowers102 (archive and images) and the ImageNet weights
 INSTALL = "Run 'make lab', or follow 'Installation' in README.md."
@@ -55,8 +56,9 @@ def check_torch() -> Line:
     except ModuleNotFoundError as error:
         return False, name, f"torch {torch.__version__} is here, {error.name} is not. {INSTALL}"
     except Exception as error:
-        advice = "The two are not a pair: reinstall both in one command (pip install --force-reinstall torch torchvision)"
-        return False, name, f"torch {torch.__version__}, torchvision does not load ({first_line(error)}). {advice}."
+        found = f"torch {torch.__version__}, but torchvision does not load ({first_line(error)})"
+        advice = "They are no pair: reinstall both in one command (pip install --force-reinstall torch torchvision)"
+        return False, name, f"{found}. {advice}."
     found = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
     if version_tuple(torch.__version__) < TORCH_FLOOR or version_tuple(torchvision.__version__) < TORCHVISION_FLOOR:
         return False, name, f"{found}: the course needs torch 2.7 and torchvision 0.22 or newer. {INSTALL}"
@@ -65,11 +67,10 @@ def check_torch() -> Line:
 
 def check_packages() -> Line:
     """Are the other packages that the notebooks import there? (Looked up, not imported.)"""
-    needed = {"numpy": "numpy", "matplotlib": "matplotlib", "scipy": "scipy", "sklearn": "scikit-learn", "PIL": "pillow"}
-    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
+    missing = [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         return False, "Packages", f"missing: {', '.join(missing)}. {INSTALL}"
-    return True, "Packages", ", ".join(needed.values())
+    return True, "Packages", ", ".join(PACKAGES.values())
 
 
 def check_jupyter() -> Line:
@@ -157,4 +158,5 @@ def environment_check() -> list[Line]:
     """
     compute = check_compute()
     full = compute[-1][2].startswith("full")
-    return [check_python(), check_torch(), check_packages(), check_jupyter(), check_data(), check_disk(full=full), *compute]
+    programs = [check_python(), check_torch(), check_packages(), check_jupyter()]
+    return [*programs, check_data(), check_disk(full=full), *compute]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ class Course:
     seed: int
     data: Path  # the bundled files: mini/ and weights/
     downloads: Path  # where the full profile keeps real datasets
+    # data sets whose download failed: every later call gives the bundled stand-in, so splits never mix
+    fallen_back: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def pick(self, mini: Any, full: Any) -> Any:
         """Return the value that belongs to the profile in use."""
@@ -58,7 +60,7 @@ def data_dir() -> Path:
         if chosen:
             hint = "Correct TLHELPERS_DATA, or unset it to use the data/ folder next to tlhelpers/."
         else:
-            hint = "Clone the whole repository (data/ lies next to tlhelpers/), or set TLHELPERS_DATA to a copy of data/."
+            hint = "Clone the whole repository, where data/ lies next to tlhelpers/, or set TLHELPERS_DATA to a copy."
         raise CourseError(f"The course data are not at {folder}. {hint}")
     return folder
 

@@ -20,6 +20,7 @@ import pkgutil
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -180,11 +181,13 @@ def _unchanged(answers: list) -> Iterator[None]:
         elif isinstance(item, torch.Tensor):
             undo.append(_remember_tensor(item))
         elif isinstance(item, np.ndarray):
-            undo.append(lambda item=item, before=item.copy(): np.copyto(item, before) if item.flags.writeable else None)
+            undo.append(partial(np.copyto, item, item.copy()) if item.flags.writeable else lambda: None)
         elif isinstance(item, torch.optim.Optimizer):
-            undo.append(lambda item=item, before=copy.deepcopy(item.state_dict()): item.load_state_dict(before))
-        elif isinstance(item, DataLoader) and item.generator is not None:
-            undo.append(lambda item=item, before=item.generator.get_state(): item.generator.set_state(before))
+            undo.append(partial(item.load_state_dict, copy.deepcopy(item.state_dict())))
+        elif isinstance(item, DataLoader):
+            for generator in (item.generator, getattr(item.sampler, "generator", None)):
+                if generator is not None:
+                    undo.append(partial(generator.set_state, generator.get_state()))
     try:
         yield
     finally:
