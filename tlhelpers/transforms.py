@@ -59,7 +59,10 @@ def train_transform(
     torch.Size([3, 64, 64])
     """
     random_part = [
-        v2.RandomRotation(rotation, interpolation=v2.InterpolationMode.BILINEAR),
+        # the corners that a turn opens get the mean colour: it becomes 0 after Normalize, black would be an edge
+        v2.RandomRotation(
+            rotation, interpolation=v2.InterpolationMode.BILINEAR, fill=[round(255 * value) for value in mean]
+        ),
         v2.RandomResizedCrop(size, scale=scale, antialias=True),
         v2.RandomHorizontalFlip(),
     ]
@@ -150,17 +153,25 @@ def dataset_statistics(dataset: Any) -> tuple[tuple[float, ...], tuple[float, ..
     return tuple(round(value, 6) for value in mean.tolist()), tuple(round(value, 6) for value in std.tolist())
 
 
+def normalization_of(transform: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return (mean, std) of the Normalize in a pipeline (v1, v2 or a weights preset), or None when it has none.
+
+    >>> normalization_of(eval_transform(64))[0]
+    (0.485, 0.456, 0.406)
+    """
+    if hasattr(transform, "mean") and hasattr(transform, "std"):  # Normalize itself, or a preset made from weights
+        return tuple(float(value) for value in transform.mean), tuple(float(value) for value in transform.std)
+    parts = getattr(transform, "transforms", None)  # Compose and its relatives
+    if not isinstance(parts, list | tuple | torch.nn.Module):
+        parts = transform.children() if isinstance(transform, torch.nn.Module) else ()
+    found = [statistics for part in parts if (statistics := normalization_of(part)) is not None]
+    return found[-1] if found else None
+
+
 def has_normalize(transform: Any) -> bool:
     """True when a pipeline normalises: a Normalize anywhere in it (v1 or v2), or a preset made from weights.
 
     >>> has_normalize(eval_transform(64)), has_normalize(v2.CenterCrop(64))
     (True, False)
     """
-    if transform is None:
-        return False
-    if type(transform).__name__ == "Normalize" or (hasattr(transform, "mean") and hasattr(transform, "std")):
-        return True
-    inner = getattr(transform, "transforms", None)
-    if isinstance(inner, torch.nn.Module | list | tuple):
-        return any(has_normalize(part) for part in inner)
-    return isinstance(transform, torch.nn.Module) and any(has_normalize(part) for part in transform.children())
+    return normalization_of(transform) is not None

@@ -206,5 +206,5 @@ def _require_frame(result: torch.Tensor, right: torch.Tensor, pipeline, preset) 
 
 def _moves(part: Subset) -> bool:
     """True when reading the same image several times gives different results."""
-    draws = [torch.as_tensor(np.array(part[0][0])) for _ in range(8)]
+    draws = [v2.functional.to_image(part[0][0]) for _ in range(8)]
     return any(draw.shape != draws[0].shape or not torch.equal(draw, draws[0]) for draw in draws[1:])
