@@ -12,7 +12,7 @@ from .session import Course, CourseError, data_dir, seed_everything, start
 # name of the file -> what `tl.` offers from it
 _EAGER = {
     "transforms": "IMAGENET_MEAN IMAGENET_STD dataset_statistics denormalize eval_transform from_weights "
-    "has_normalize train_transform train_transform_for",
+    "has_normalize normalization_of train_transform train_transform_for",
     "images": "image_folder load_image",
     "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 make_loader microscopy stratified_split",
     "backbones": "EfficientNet_Mini_Weights ResNet10_Weights efficientnet_mini resnet10",
@@ -33,22 +33,21 @@ for _file, _names in _EAGER.items():
         if hasattr(_module, _name):
             globals()[_name] = getattr(_module, _name)
 
-# matplotlib is slow to import, so these two files wait until a lesson asks for one of their names
+# matplotlib is slow to import, so these files wait until a lesson asks for one of their names
 _LAZY = {
-    **dict.fromkeys(
-        "compare_bars most_confused plot_confused plot_history show_batch show_images show_predictions".split(), "plots"
-    ),
-    **dict.fromkeys("CheckResult check".split(), "checks"),
+    "plots": "compare_bars plot_history show_batch show_images",
+    "mistakes": "most_confused plot_confused show_predictions",
+    "checks": "CheckResult check",
 }
+_LAZY_FILE = {name: file for file, names in _LAZY.items() for name in (file, *names.split())}
 
 
 def __getattr__(name: str):
-    if name in ("plots", "checks"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'tlhelpers' has no attribute {name!r}")
+    if name not in _LAZY_FILE:
+        raise AttributeError(f"module 'tlhelpers' has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LAZY_FILE[name]}")
+    return module if name in _LAZY else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_LAZY))
+    return sorted(set(globals()) | set(_LAZY_FILE))

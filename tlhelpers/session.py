@@ -6,8 +6,10 @@ that is missing or broken, so this file has to load without it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +100,32 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Put Python's, NumPy's and torch's random numbers back after the block: looking must not change a training.
+
+    >>> seed_everything(0); first = random.random()
+    >>> seed_everything(0)
+    >>> with random_state_kept():
+    ...     _ = random.random()
+    >>> first == random.random()
+    True
+    """
+    import numpy as np
+    import torch
+
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
 
 
 def network_available(url: str = "https://download.pytorch.org", timeout: float = 5.0) -> bool:

@@ -17,7 +17,6 @@ import contextlib
 import copy
 import importlib
 import pkgutil
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..session import CourseError
+from ..session import CourseError, random_state_kept
 
 NOT_ATTEMPTED, WRONG, RIGHT = "not attempted", "wrong", "right"
 _LINE = {NOT_ATTEMPTED: "[ ] {} not attempted yet: {}", WRONG: "[x] {} not yet: {}", RIGHT: "[OK] {} right: {}"}
@@ -174,7 +173,7 @@ def _unknown(number: Any) -> NoReturn:
 @contextlib.contextmanager
 def _unchanged(answers: list) -> Iterator[None]:
     """Put random numbers, models, tensors, optimizers and loader generators back when the check is over."""
-    undo = [_remember_random_state()]
+    undo: list[Callable] = [partial(torch.set_grad_enabled, torch.is_grad_enabled())]
     for item in _flatten(answers):
         if isinstance(item, nn.Module):
             undo.append(_remember_module(item))
@@ -188,11 +187,12 @@ def _unchanged(answers: list) -> Iterator[None]:
             for generator in (item.generator, getattr(item.sampler, "generator", None)):
                 if generator is not None:
                     undo.append(partial(generator.set_state, generator.get_state()))
-    try:
-        yield
-    finally:
-        for put_back in undo:
-            put_back()
+    with random_state_kept():
+        try:
+            yield
+        finally:
+            for put_back in undo:
+                put_back()
 
 
 def _flatten(answers: Any) -> Iterator[Any]:
@@ -203,22 +203,6 @@ def _flatten(answers: Any) -> Iterator[Any]:
             yield from _flatten(item)
         else:
             yield item
-
-
-def _remember_random_state() -> Callable[[], None]:
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    grad_enabled = torch.is_grad_enabled()
-
-    def put_back() -> None:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        torch.set_grad_enabled(grad_enabled)
-
-    return put_back
 
 
 def _remember_tensor(tensor: torch.Tensor) -> Callable[[], None]:
