@@ -1,0 +1,159 @@
+"""The committed notebooks: up to date with their lesson sources, and fit to be shown to a learner.
+
+The rules themselves stand in scripts/notebook_hygiene.py. That every cell runs is what `pytest --nbval-lax` checks.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import build_notebooks
+import nbformat
+import pytest
+from lesson_source import LESSONS, NOTEBOOKS, ROOT
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from notebook_hygiene import RULES, breaches, tagged
+
+SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+COPIES = [(source.stem, solved) for source in SOURCES for solved in (False, True)]
+NAMES = [f"{'solutions/' if solved else ''}{stem}" for stem, solved in COPIES]
+
+
+def notebook_path(stem: str, solved: bool) -> Path:
+    return (NOTEBOOKS / "solutions" if solved else NOTEBOOKS) / f"{stem}.ipynb"
+
+
+def test_there_are_lessons():
+    assert [source.name[:2] for source in SOURCES][:3] == ["00", "01", "02"]
+
+
+def test_no_notebook_is_stale(capsys):
+    status = build_notebooks.main(["--check"])
+    assert status == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stem", "solved"), COPIES, ids=NAMES)
+def test_notebook_keeps_the_rules(stem, solved):
+    notebook = nbformat.read(notebook_path(stem, solved), as_version=4)
+    nbformat.validate(notebook)
+    assert breaches(notebook, solved) == []
+
+
+@pytest.mark.parametrize(("stem", "solved"), COPIES, ids=NAMES)
+def test_notebook_is_small(stem, solved):
+    assert notebook_path(stem, solved).stat().st_size < 1.5e6
+
+
+@pytest.mark.parametrize("stem", [source.stem for source in SOURCES])
+def test_learner_copy_holds_no_solution(stem):
+    """No exercise cell of the learner's copy has the code of the solved one, and no later cell needs an answer."""
+    learner, solved = (nbformat.read(notebook_path(stem, copy), as_version=4).cells for copy in (False, True))
+    for unsolved_cell, solved_cell in zip(learner, solved, strict=True):
+        if tagged(solved_cell, "exercise"):
+            answer = ast.dump(ast.parse(solved_cell.source))
+            assert ast.dump(ast.parse(unsolved_cell.source)) != answer, solved_cell.source
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=[source.stem for source in SOURCES])
+def test_lesson_source_runs_as_a_script(source):
+    """On a machine with torch and no Jupyter a lesson is a script; it ends well, silent on stderr, all checks right."""
+    settings = {"MPLBACKEND": "Agg", "TLHELPERS_PROFILE": "mini", "PYTHONIOENCODING": "utf-8"}
+    run = subprocess.run(
+        [sys.executable, source], cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stderr == ""
+    for number in range(1, source.read_text(encoding="utf-8").count('tags=["exercise"]') + 1):
+        assert f"[OK] {source.name[:2]}.{number}" in run.stdout
+
+
+# Each rule must be able to fail: a small notebook that keeps them all, and one way to break each.
+
+LICENCE = "Text: CC BY 4.0. Code: MIT."
+OPTION = "<details><summary>Yes</summary>\n\nRight, because.\n\n</details>\n"
+PROSE = "word " * 50
+
+
+def sound_notebook():
+    exercise = new_code_cell('answer = 2\ntl.check("09.1", answer)', metadata={"tags": ["exercise"]})
+    exercise.outputs = [new_output("stream", text="[ ] 09.1 not attempted yet\n")]
+    figure = new_code_cell("plt.show()", outputs=[new_output("display_data", data={"image/png": "AAAA"})])
+    hints = "".join(
+        f"<details><summary>{name}</summary>\n\nx\n\n</details>\n" for name in ("Hint 1", "Hint 2", "Solution")
+    )
+    quiz = "## Quiz\n\n" + "".join(f"**{n}. Is it?**\n\n{OPTION}\n{OPTION}\n" for n in range(1, 5))
+    cells = [
+        new_markdown_cell("# 09 · Tiny\n\nMeasured: about 5 s on two CPU cores (profile mini)\n\n" + PROSE),
+        new_markdown_cell("## What you will be able to do\n\n- a\n- b\n- c\n\n" + PROSE),
+        figure,
+        new_markdown_cell("*What the figure shows:* a line.\n\n" + PROSE),
+        exercise,
+        new_markdown_cell(hints, metadata={"tags": ["hints"]}),
+        *[new_markdown_cell(f"## {name}\n\n{PROSE}") for name in ("Compare", "Common mistakes", "Take-aways")],
+        new_markdown_cell(quiz),
+        new_markdown_cell("## Further reading\n\n![a chart](chart.png)\n\n" + LICENCE),
+    ]
+    notebook = new_notebook(cells=cells)
+    build_notebooks.normalise(notebook)
+    return notebook
+
+
+def replace(cell, old, new):
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
+
+
+def add_output(notebook, **output):
+    notebook.cells[2].outputs.append(new_output(**output))
+
+
+BREAKERS = {
+    "executed_in_order": lambda nb: nb.cells[2].update(execution_count=7),
+    "no_errors_or_warnings": lambda nb: add_output(nb, output_type="stream", name="stderr", text="warning"),
+    "nothing_of_this_machine": lambda nb: add_output(nb, output_type="stream", text="saved /home/me/x.pth"),
+    "lean_metadata": lambda nb: nb.metadata.update(widgets={}),
+    "images_have_alt_text": lambda nb: replace(nb.cells[-1], "![a chart]", "![]"),
+    "headings_in_order": lambda nb: replace(nb.cells[6], "## Compare", "## Compare\n\n#### Deep"),
+    "small_prose": lambda nb: replace(nb.cells[3], "a line", "word " * 150),
+    "small_code": lambda nb: nb.cells[2].update(source="x = 1\n" * 26 + "plt.show()"),
+    "prose_between_code": lambda nb: nb.cells.insert(2, nb.cells[4]) or nb.cells.insert(2, nb.cells[5]),
+    "figures_are_explained": lambda nb: replace(nb.cells[3], "*What the figure shows:*", "Look:"),
+    "has_its_sections": lambda nb: replace(nb.cells[1], "- c\n", ""),
+    "says_how_long": lambda nb: replace(nb.cells[0], "about 5 s", "about 65 s"),
+    "quiz_explains": lambda nb: replace(nb.cells[9], "Right, because.", ""),
+    "exercises_are_whole": lambda nb: replace(nb.cells[5], "Hint 2", "Help"),
+    "leaves_the_environment_alone": lambda nb: nb.cells[2].update(source="!pip install torch\nplt.show()"),
+}
+
+
+def test_the_sound_notebook_keeps_every_rule():
+    assert breaches(sound_notebook(), solved=False) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.__name__ for rule in RULES])
+def test_each_rule_can_fail(rule):
+    notebook = sound_notebook()
+    BREAKERS[rule.__name__](notebook)
+    assert len(rule(notebook, False)) >= 1
+
+
+@pytest.mark.parametrize(
+    "text", ["/root/x", "see /tmp/y.pth", "C:\\Users\\me", "/Users/me/course", "<Tensor at 0x7f12ab34cd56>"]
+)
+def test_traces_of_a_machine_are_seen(text):
+    notebook = sound_notebook()
+    add_output(notebook, output_type="stream", text=text)
+    assert [line for line in breaches(notebook, solved=False) if line.startswith("nothing_of_this_machine")]
+
+
+def test_a_solved_exercise_in_the_learner_copy_is_seen():
+    notebook = sound_notebook()
+    notebook.cells[4].outputs[0].text = "[OK] 09.1 right\n"
+    assert breaches(notebook, solved=False) == ["exercises_are_whole: the check says right: answer = 2"]
+
+
+def test_an_exercise_left_wrong_in_the_solution_copy_is_seen():
+    found = breaches(sound_notebook(), solved=True)
+    assert "exercises_are_whole: the check says not right: answer = 2" in found
