@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from .plots import STYLE, VERMILLION, WIDTH, _grid, _picture, _statistics, _wrap
+from .plots import STYLE, VERMILLION, _grid, _lines, _picture, _statistics, _wrap
 from .session import CourseError, random_state_kept
 from .transforms import Statistics
 
@@ -78,24 +78,22 @@ def show_predictions(
     chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, min(n, len(candidates))).round().astype(int))]
     images = _images(predictions, dataset, chosen)
     mean, std = _statistics(dataset, mean, std)
+    titles = []
+    for guess, truth, shares in zip(predicted[chosen], labels[chosen], predictions.probabilities[chosen], strict=True):
+        wrong = "WRONG\n" if guess != truth else ""
+        titles.append(_wrap(f"{wrong}predicted: {classes[guess]} {shares[guess]:.0%}\ntrue: {classes[truth]}", 20))
     with plt.rc_context(STYLE):
-        figure, axes = _grid(len(chosen), 6, height=2.1)
-        for ax, index, image in zip(axes, chosen, images, strict=False):
+        figure, axes = _grid(len(chosen), 6, max(map(_lines, titles)))
+        for ax, index, image, title in zip(axes, chosen, images, titles, strict=False):
             ax.imshow(_picture(image, mean, std), cmap="gray")
-            guess, truth = predicted[index], labels[index]
-            lines = [f"predicted: {classes[guess]} {predictions.probabilities[index, guess]:.0%}"]
-            lines += [f"true: {classes[truth]}"]
-            if guess != truth:
-                lines.insert(0, "WRONG")
+            ax.set_title(title, fontsize=8)
+            if predicted[index] != labels[index]:
                 _frame(ax)
-            ax.set_title("\n".join(_wrap(line, 24) for line in lines), fontsize=8)
     return figure
 
 
 def _frame(ax: Any) -> None:
-    ax.axis("on")
-    ax.grid(False)
-    ax.set(xticks=[], yticks=[])
+    ax.set_frame_on(True)
     for spine in ax.spines.values():
         spine.set(visible=True, color=VERMILLION, linewidth=3)
 
@@ -147,20 +145,17 @@ def plot_confused(
         raise CourseError(f"all {len(labels)} predictions are right: there is no confused pair to show.")
     mean, std = _statistics(dataset, mean, std)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(len(pairs), 4, figsize=(WIDTH * 0.8, 2.1 * len(pairs)), squeeze=False)
-        for row, (true, guess, count) in zip(axes, pairs, strict=True):
+        figure, axes = _grid(4 * len(pairs), 4, 5)
+        for row, (true, guess, count) in enumerate(pairs):
             mistaken = np.flatnonzero((labels == true) & (predicted == guess))[:3]
             typical = np.flatnonzero(labels == guess)[:1]
-            of = int((labels == true).sum())
             titles = [f"true: {classes[true]}\npredicted: {classes[guess]}"] * len(mistaken)
-            titles[0] = f"{titles[0]}\n({count} of {of} images)"
-            slots = [*row[: len(mistaken)], *row[3 : 3 + len(typical)]]
+            titles[0] += f"\n({count} of {(labels == true).sum()} images)"
             titles += [f"for comparison,\ntruly {classes[guess]}"] * len(typical)
-            for ax in row:
-                ax.axis("off")
-            for ax, image, title in zip(
-                slots, _images(predictions, dataset, [*mistaken, *typical]), titles, strict=True
+            places = [*range(len(mistaken)), 3]
+            for place, image, title in zip(
+                places, _images(predictions, dataset, [*mistaken, *typical]), titles, strict=False
             ):
-                ax.imshow(_picture(image, mean, std), cmap="gray")
-                ax.set_title(_wrap(title, 28), fontsize=8)
+                axes[4 * row + place].imshow(_picture(image, mean, std), cmap="gray")
+                axes[4 * row + place].set_title(_wrap(title, 25), fontsize=8)
     return figure

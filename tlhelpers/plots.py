@@ -53,17 +53,27 @@ def _picture(image: Any, mean: Statistics | None, std: Statistics | None) -> np.
     return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture
 
 
-def _grid(count: int, ncols: int, height: float = 1.45) -> tuple[Figure, list[Axes]]:
+def _grid(count: int, ncols: int, lines: int = 0) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` empty places in rows of `ncols`, and room for titles of so many lines."""
+    cell = WIDTH / max(ncols, 5)  # few columns do not blow the pictures up
     ncols = max(1, min(ncols, count))
     nrows = math.ceil(count / ncols)
-    figure, axes = plt.subplots(nrows, ncols, figsize=(WIDTH * max(ncols, 4) / 8, height * nrows), squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
+    size = (cell * ncols, (cell + 0.19 * lines) * nrows)
+    figure, axes = plt.subplots(nrows, ncols, figsize=size, squeeze=False)
+    for ax in axes.flat:  # ax.axis("off") would do, but then the layout leaves no room for titles
+        ax.set(xticks=[], yticks=[], frame_on=False)
+        ax.grid(False)
     return figure, list(axes.flat)
 
 
 def _wrap(title: Any, width: int) -> str:
-    return "\n".join(line for part in str(title).split("\n") for line in textwrap.wrap(part, width) or [""])
+    return "\n".join(
+        line for part in str(title).split("\n") for line in textwrap.wrap(part, width, break_on_hyphens=False) or [""]
+    )
+
+
+def _lines(title: str) -> int:
+    return title.count("\n") + 1 if title else 0
 
 
 def show_images(
@@ -87,10 +97,9 @@ def show_images(
     if titles is not None and len(titles) != len(images):
         raise CourseError(f"{len(images)} images but {len(titles)} titles: give one title per image.")
     pictures = [_picture(image, mean, std) for image in images]
-    labels = ["" if titles is None else _wrap(title, 16) for title in titles or pictures]
-    lines = max(label.count("\n") + bool(label) for label in labels)
+    labels = [""] * len(pictures) if titles is None else [_wrap(title, 124 // max(ncols, 5)) for title in titles]
     with plt.rc_context(STYLE):
-        figure, axes = _grid(len(pictures), ncols, height=1.15 + 0.16 * lines)
+        figure, axes = _grid(len(pictures), ncols, max(map(_lines, labels)))
         for ax, picture, label in zip(axes, pictures, labels, strict=False):
             ax.imshow(picture, cmap="gray")
             ax.set_title(label, fontsize=8)
@@ -177,9 +186,9 @@ def plot_history(history: Any) -> Figure:
         raise CourseError("there is nothing to plot: no epoch was finished.")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 1, figsize=(WIDTH * 0.75, 5.2), sharex=True)
-        for colour, (name, run) in zip(COLOURS * len(runs), runs.items(), strict=False):
+        for number, (name, run) in enumerate(runs.items()):
             for ax, what in zip(axes, ("loss", "accuracy"), strict=True):
-                _curves(ax, run, what, name, colour if len(runs) > 1 else None)
+                _curves(ax, run, what, name, number if len(runs) > 1 else None)
         axes[0].set_ylabel("loss (cross-entropy)")
         axes[1].set_ylabel("accuracy")
         axes[1].set_xlabel("epoch")
@@ -188,15 +197,18 @@ def plot_history(history: Any) -> Figure:
     return figure
 
 
-def _curves(ax: Axes, run: Any, what: str, name: str, colour: str | None) -> None:
+def _curves(ax: Axes, run: Any, what: str, name: str, number: int | None) -> None:
     train, val = getattr(run, f"train_{what}"), getattr(run, f"val_{what}")
     prefix = f"{name}: " if name else ""
-    epochs = range(1, len(val) + 1)
-    ax.plot(range(1, len(train) + 1), train, "o--", color=colour or ORANGE, markersize=3, label=f"{prefix}training")
-    ax.plot(epochs, val, "s-", color=colour or BLUE, markersize=3, label=f"{prefix}validation")
+    # one run: a colour for each part; several: a colour and a marker for each run, dashes for the training part
+    train_colour, colour = (ORANGE, BLUE) if number is None else [COLOURS[number % len(COLOURS)]] * 2
+    marker = "osD^vP"[(number or 0) % 6]
+    for values, line, shade, part in ((train, "--", train_colour, "training"), (val, "-", colour, "validation")):
+        epochs = range(1, len(values) + 1)
+        ax.plot(epochs, values, line, marker=marker, color=shade, markersize=4, label=f"{prefix}{part}")
     best = run.best_epoch
     if best and best <= len(val):
-        ax.plot(best, val[best - 1], "*", color=colour or BLUE, markersize=13, label=f"{prefix}best epoch ({best})")
+        ax.plot(best, val[best - 1], "*", color=colour, markersize=14, label=f"{prefix}best epoch ({best})")
 
 
 def compare_bars(accuracies: Mapping[str, Any], title: str = "", chance: float | None = None) -> Figure:
@@ -211,16 +223,16 @@ def compare_bars(accuracies: Mapping[str, Any], title: str = "", chance: float |
         raise CourseError("compare_bars was given nothing to compare.")
     with plt.rc_context(STYLE | {"axes.grid.axis": "x"}):
         figure, ax = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.42 * len(accuracies)))
-        for row, (name, value) in enumerate(accuracies.items()):
+        for row, value in enumerate(accuracies.values()):
             seeds = np.atleast_1d(np.asarray(value, dtype=float))
-            ax.barh(row, seeds.mean(), height=0.6, color=COLOURS[row % len(COLOURS)], alpha=0.75)
+            ax.barh(row, seeds.mean(), height=0.6, color=SKY)
             if len(seeds) > 1:
                 ax.plot(seeds, [row] * len(seeds), "o", color=BLACK, markersize=4)
             ax.text(max(seeds.max(), 0) + 0.015, row, f"{seeds.mean():.1%}", va="center")
         if chance is not None:
             ax.axvline(chance, color=BLACK, linestyle=":")
-            ax.text(chance + 0.005, len(accuracies) - 0.45, f"guessing {chance:.1%}", fontsize=8)
-        ax.set(xlim=(0, 1.08), xlabel="accuracy", title=title, yticks=range(len(accuracies)))
+        guessing = "" if chance is None else f" (dotted line: guessing, {chance:.1%})"
+        ax.set(xlim=(0, 1.12), xlabel=f"accuracy{guessing}", title=title, yticks=range(len(accuracies)))
         ax.set_yticklabels([_wrap(name, 24) for name in accuracies])
         ax.invert_yaxis()
     return figure
