@@ -7,7 +7,7 @@
 #
 # In lesson 00 a network that had already learned to see beat one that started from nothing. Now you take that result
 # apart and build it yourself: open the network, freeze its body, put on a new head, write the training loop by hand.
-# After every step there is a number or a picture that tells you whether it worked.
+# After every step there is a number or a figure that tells you whether it worked.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -31,13 +31,13 @@ import tlhelpers as tl
 course = tl.start(seed=0)
 
 # %% [markdown]
-# ## 1 Open a pretrained network
+# ## 1 · Open a pretrained network
 #
 # torchvision builds every network it knows by name, and `weights="DEFAULT"` fills it with pretrained numbers. In the
 # `mini` profile the name is a small ResNet that comes with this course. In `full` it is an ImageNet network. The call
 # is the same.
 #
-# **Predict:** the printout lists the parts from input to output. Which line will turn a picture into class scores?
+# **Predict:** the printout lists the parts from input to output. Which line will turn an image into class scores?
 
 # %%
 from torchvision import models
@@ -60,16 +60,16 @@ for name, child in network.named_children():
     print(f"{name:8} {type(child).__name__:18} {size:>12,} parameters")
 
 # %% [markdown]
-# Most parameters sit in the last `layer`s, few in the head. Now we send one picture through, child by child, and
+# Most parameters sit in the last `layer`s, few in the head. Now we send one image through, child by child, and
 # print the shape after each. `torch.no_grad()` says: no training here, take no notes for gradients.
 #
-# **Predict:** which part will throw away *where* in the picture something was?
+# **Predict:** which part will throw away *where* in the image something was?
 
 # %%
 import torch
 
-pictures = tl.five_flowers(course, transform=weights.transforms())
-image = pictures[0][0]
+flowers = tl.five_flowers(course, transform=weights.transforms())
+image = flowers[0][0]
 x = image.unsqueeze(0)
 with torch.no_grad():
     for name, child in network.named_children():
@@ -79,7 +79,7 @@ with torch.no_grad():
         print(f"{name:8} {tuple(x.shape)}")
 
 # %% [markdown]
-# Each shape reads (pictures, channels, height, width). The maps shrink while the channels grow, then `avgpool`
+# Each shape reads (images, channels, height, width). The maps shrink while the channels grow, then `avgpool`
 # averages every map down to one number: the place is gone, *what* was seen stays.
 #
 # We had to add `flatten` ourselves. It is not in the printout, because it is written in the network's `forward`
@@ -100,7 +100,7 @@ with torch.no_grad():
 # %% [markdown]
 # ### Exercise 02.1 · A head for five flowers
 #
-# Our five-flower pictures need five scores. Make a linear layer that fits `network` in the place of `fc`. Do not type
+# Our five-flower images need five scores. Make a linear layer that fits `network` in the place of `fc`. Do not type
 # the number of inputs: ask the old head for it, so that your line also works for another network.
 
 # %% tags=["exercise"]
@@ -127,7 +127,7 @@ tl.check("02.1", network, new_head)
 # </details>
 
 # %% [markdown]
-# ## 2 Freeze everything, then add the head
+# ## 2 · Freeze everything, then add the head
 #
 # **Freezing** means: training must not change these numbers. PyTorch computes a gradient only for parameters that ask
 # for one, so freezing is one flag per parameter. A layer made afterwards asks for gradients by default. Hence the
@@ -143,7 +143,7 @@ trainable = sum(parameter.numel() for parameter in network.parameters() if param
 print(f"{trainable:,} of {total:,} parameters will be trained: {trainable / total:.2%}")
 
 # %% [markdown]
-# Far below one per cent. This is why feature extraction works with few pictures: there is little that could be
+# Far below one per cent. This is why feature extraction works with few images: there is little that could be
 # learned by heart.
 #
 # From now on `tl.freeze` and `tl.replace_head` do these two steps, and a table shows the result. **Predict:** which
@@ -193,14 +193,14 @@ tl.check("02.2", suspect)
 # </details>
 
 # %% [markdown]
-# ## 3 Frozen, and still moving: BatchNorm
+# ## 3 · Frozen, and still moving: BatchNorm
 #
 # A **BatchNorm** layer brings its channels to mean zero and spread one. While in train mode it uses the batch at hand
 # and also keeps a running average of what it saw. These running statistics are **buffers**: stored with the network,
 # but not parameters, so they have no `requires_grad` at all.
 #
-# **Predict:** everything is frozen, there is no optimiser. We only send pictures through in train mode. Will the
-# answer for one fixed picture change?
+# **Predict:** everything is frozen, there is no optimiser. We only send images through in train mode. Will the
+# answer for one fixed image change?
 
 # %%
 def statistics(model):
@@ -212,7 +212,7 @@ def moved(before, model):
     return sum(not torch.equal(before[name], after[name]) for name in before)
 
 
-batch = torch.stack([pictures[i][0] for i in range(0, len(pictures), 25)])
+batch = torch.stack([flowers[i][0] for i in range(0, len(flowers), 25)])
 print("batch:", tuple(batch.shape), " buffers in the network:", len(statistics(network)))
 
 # %%
@@ -220,7 +220,7 @@ before = statistics(network)
 with torch.no_grad():
     answer_before = network.eval()(image.unsqueeze(0))
     network.train()
-    for _ in range(10):
+    for _ in range(5):
         network(batch)
     answer_after = network.eval()(image.unsqueeze(0))
 print("buffers that moved:", moved(before, network), "of", len(before))
@@ -257,7 +257,7 @@ for name, to_train_mode in ways.items():
 # epoch.
 
 # %% [markdown]
-# ## 4 Three heads, two losses
+# ## 4 · Three heads, two losses
 #
 # The head is yours to design. Tutorials use three kinds:
 #
@@ -369,17 +369,17 @@ tl.check("02.3", inputs, flower_head)
 #
 # <details><summary>Hint 2</summary>
 #
-# The output has the shape (pictures, classes). The probabilities of *one picture* add up to one, so the sum runs over
+# The output has the shape (images, classes). The probabilities of *one image* add up to one, so the sum runs over
 # the classes: dimension 1.
 #
 # </details>
 
 # %% [markdown]
-# ## 5 A training loop by hand: rose or tulip?
+# ## 5 · A training loop by hand: rose or tulip?
 #
 # A small **binary** task first: two of the five flowers. Their labels in the folder are not 0 and 1, but a loss for
-# two classes needs exactly these, so a `target_transform` renames them. As in lesson 01, training pictures are
-# augmented, validation pictures are not, and both use the same split.
+# two classes needs exactly these, so a `target_transform` renames them. As in lesson 01, training images are
+# augmented, validation images are not, and both use the same split.
 
 # %%
 from torch.utils.data import Subset
@@ -417,7 +417,7 @@ model, train_loader, val_loader = fresh_start()
 print("sizes of the training batches:", [len(labels) for _, labels in train_loader])
 
 # %% [markdown]
-# Note the short last batch. If you averaged the batch means, its pictures would count more than the others. So we add
+# Note the short last batch. If you averaged the batch means, its images would count more than the others. So we add
 # up over **samples** (loss times batch size, number of right answers) and divide once, at the end.
 #
 # First, one training epoch:
@@ -490,10 +490,10 @@ for epoch in range(1, epochs + 1):
     print(f"epoch {epoch}  train {train_loss:.3f} {train_accuracy:.1%}   validation {val_loss:.3f} {val_accuracy:.1%}")
 
 model.load_state_dict(best_state)
-print("best epoch:", best_epoch, " one validation picture is worth", f"{1 / len(val_rows):.1%}")
+print("best epoch:", best_epoch, " one validation image is worth", f"{1 / len(val_rows):.1%}")
 
 # %% [markdown]
-# Look at the last line before you compare epochs: with so few validation pictures a single one moves the accuracy
+# Look at the last line before you compare epochs: with so few validation images a single one moves the accuracy
 # visibly. The loss is the steadier guide, so the loop watches that.
 #
 # Why `clone()`? `state_dict()` hands out the live tensors, and training overwrites them. To keep the result for
@@ -543,7 +543,7 @@ tl.check("02.4", pupil, pupil_optimizer)
 # %% [markdown]
 # ### Exercise 02.5 · Bug hunt: the unfair average
 #
-# `batches` is a list of pairs (right answers, batch size). The function should return the accuracy over all pictures.
+# `batches` is a list of pairs (right answers, batch size). The function should return the accuracy over all images.
 # With equal batches it does. With a short last batch it does not.
 
 # %% tags=["exercise"]
@@ -561,7 +561,7 @@ tl.check("02.5", accuracy)
 # %% [markdown] tags=["hints"]
 # <details><summary>Hint 1</summary>
 #
-# In the printed example nearly all pictures are right. How many are there together, and how many of them are right?
+# In the printed example nearly all images are right. How many are there together, and how many of them are right?
 #
 # </details>
 #
@@ -602,7 +602,7 @@ tl.check("02.6", snapshot)
 # </details>
 
 # %% [markdown]
-# ## 6 `tl.fit` is the same loop
+# ## 6 · `tl.fit` is the same loop
 #
 # You will need this loop in every lesson, so it lives in `tl.fit`: train mode with frozen parts in eval, sums over
 # samples, best epoch put back. To prove that there is no magic, we start again from the same seed and compare with
@@ -628,14 +628,14 @@ plt.show()
 # *What the figure shows:* loss (above) and accuracy (below) of rose-or-tulip by epoch, for training and validation,
 # with the best epoch marked.
 #
-# Training pictures are augmented, validation pictures are not. So a validation curve that is *better* than the
+# Training images are augmented, validation images are not. So a validation curve that is *better* than the
 # training curve is nothing to worry about here.
 
 # %% [markdown]
-# ## 7 Many classes, and pictures seen only once
+# ## 7 · Many classes, and images seen only once
 #
 # Now **multi-class**: the flowers of the Flowers102 set, with its own train and validation split. The frozen body
-# gives the same features for the same picture in every epoch. Then why compute them every epoch? We run it once, keep
+# gives the same features for the same image in every epoch. Then why compute them every epoch? We run it once, keep
 # the features and train the head on those. Such a store is a **cache**.
 
 # %%
@@ -647,7 +647,7 @@ print(len(train_flowers), "train,", len(val_flowers), "validation,", len(train_f
 # %% [markdown]
 # By hand it is five lines: the body is every child but the last, with the missing `flatten` added.
 #
-# **Predict:** how many numbers will be kept per picture?
+# **Predict:** how many numbers will be kept per image?
 
 # %%
 import time
@@ -663,7 +663,7 @@ body_seconds = time.perf_counter() - start
 print("features:", tuple(features.shape))
 
 # %% [markdown]
-# One row per picture, one column per channel of the last layer. `tl.cache_features` does the same, keeps the labels
+# One row per image, one column per channel of the last layer. `tl.cache_features` does the same, keeps the labels
 # beside the features, and refuses what would spoil a cache: a shuffled loader, or a body that still trains.
 
 # %%
@@ -705,7 +705,7 @@ plt.show()
 # they started from different random numbers. That is a first taste of how far to trust one run.
 
 # %%
-print(f"one pass of the body over the training pictures: {body_seconds:7.2f} s")
+print(f"one pass of the body over the training images: {body_seconds:7.2f} s")
 print(f"one epoch of a head on the cache:                {head_seconds:7.2f} s")
 print(f"the cache makes an epoch about {(body_seconds + head_seconds) / head_seconds:.0f} times faster")
 
@@ -714,9 +714,9 @@ print(f"the cache makes an epoch about {(body_seconds + head_seconds) / head_sec
 #
 # ### What a cache cannot do
 #
-# A cache keeps *one* look at every picture. Augmentation wants a new look in every epoch. Put an augmenting transform
+# A cache keeps *one* look at every image. Augmentation wants a new look in every epoch. Put an augmenting transform
 # before a cache, and its first random crop is frozen for good. The honest middle way is to store **k views**: k
-# random looks per picture, at k times the price.
+# random looks per image, at k times the price.
 
 # %%
 views = 3
@@ -729,11 +729,11 @@ print(f"linear head, plain cache:  {max(histories['linear'].val_accuracy):.1%}")
 print(f"linear head, {views} views:      {max(history.val_accuracy):.1%}")
 
 # %% [markdown]
-# Both heads took the same number of steps. One validation picture is worth about a tenth of a per cent here, and the
+# Both heads took the same number of steps. One validation image is worth about a tenth of a per cent here, and the
 # seed alone moves results by more, as you will see below. So do not read a small gap as a victory for either side.
 
 # %% [markdown]
-# ## 8 The linear probe
+# ## 8 · The linear probe
 #
 # If the head is linear and the features are fixed, there is an older tool: **logistic regression**. It solves the
 # same problem to the end instead of in small steps. Trained on cached features it is called a **linear probe**, the
@@ -769,27 +769,31 @@ print(f"chosen: C = {probe.C:g}, validation accuracy {probe.val_accuracy:.1%}")
 # untouched test split is for.
 
 # %% [markdown]
-# ## 9 Look at the answers
+# ## 9 · Look at the answers
 #
 # A number hides what went wrong. We put the trained linear head back on its body, so that we have one ordinary model
-# from picture to scores, and look at its answers on the validation part.
+# from image to scores, and look at its answers on the validation part.
 
 # %%
 network.fc = heads["linear"]
 predictions = tl.predict(network, val_loader)
 mean, std = weights.transforms().mean, weights.transforms().std
-tl.show_predictions(predictions, val_flowers, val_flowers.classes, n=16, mean=mean, std=std)
+tl.show_predictions(predictions, val_flowers, val_flowers.classes, n=12, mean=mean, std=std)
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* validation pictures, each with the predicted and the true class; wrong answers are marked
+# *What the figure shows:* validation images, each with the predicted and the true class; wrong answers are marked
 # in words.
 #
 # Look at the wrong ones. Would you have known better, at this size?
 
 # %%
-for true_class, predicted_class, count in tl.most_confused(predictions, val_flowers.classes, k=5):
-    print(f"{count} x  {true_class}  was taken for  {predicted_class}")
+from collections import Counter
+
+answers = zip(predictions.labels.tolist(), predictions.predicted.tolist())
+pairs = Counter((true, predicted) for true, predicted in answers if true != predicted)
+for (true, predicted), count in pairs.most_common(5):
+    print(f"{count} x  {val_flowers.classes[true]}  was taken for  {val_flowers.classes[predicted]}")
 
 # %%
 tl.plot_confused(predictions, val_flowers, val_flowers.classes, k=3, mean=mean, std=std)
@@ -798,14 +802,14 @@ plt.show()
 # %% [markdown]
 # *What the figure shows:* examples of the most confused pairs of classes.
 #
-# With few pictures per class a pair rarely collects many mistakes, so read this as a hint about look-alikes, not as a
+# With few images per class a pair rarely collects many mistakes, so read this as a hint about look-alikes, not as a
 # ranking.
 
 # %% [markdown]
 # ### Exercise 02.7 · Bug hunt: the answer that changes its mind
 #
-# Called twice with the same picture, this function may give two different answers. It returns the class number for
-# one picture of shape (channels, height, width). Repair it.
+# Called twice with the same image, this function may give two different answers. It returns the class number for
+# one image of shape (channels, height, width). Repair it.
 
 # %% tags=["exercise"]
 def predicted_class(model, image):
@@ -824,7 +828,7 @@ tl.check("02.7", predicted_class)
 # %% [markdown] tags=["hints"]
 # <details><summary>Hint 1</summary>
 #
-# Which layers behave differently in training, and roll dice or look at the other pictures of the batch?
+# Which layers behave differently in training, and roll dice or look at the other images of the batch?
 #
 # </details>
 #
@@ -862,10 +866,7 @@ for seed in range(3):
 print(f"{'validation accuracy':26} {'mean':>7} {'lowest':>8} {'highest':>8}")
 for name, values in results.items():
     print(f"{name:26} {sum(values) / len(values):7.1%} {min(values):8.1%} {max(values):8.1%}")
-print(f"{'guessing':26} {1 / 102:7.1%}")
-
-# %%
-tl.compare_bars({name: sum(values) / len(values) for name, values in results.items()})
+tl.compare_bars(results, chance=1 / 102)
 plt.show()
 
 # %% [markdown]
@@ -950,13 +951,13 @@ plt.show()
 #
 # <details><summary>Put the augmenting transform into the dataset, then cache</summary>
 #
-# No. The cache stores one random crop per picture and repeats it in every epoch.
+# No. The cache stores one random crop per image and repeats it in every epoch.
 #
 # </details>
 #
-# <details><summary>It cannot be had fully; store several views per picture</summary>
+# <details><summary>It cannot be had fully; store several views per image</summary>
 #
-# Right. k views cost k passes of the body and give the head k looks at each picture.
+# Right. k views cost k passes of the body and give the head k looks at each image.
 #
 # </details>
 #
@@ -967,11 +968,11 @@ plt.show()
 # </details>
 
 # %% [markdown]
-# **4. Two heads differ by two correct answers on a validation part of a hundred pictures. What do you conclude?**
+# **4. Two heads differ by two correct answers on a validation part of a hundred images. What do you conclude?**
 #
 # <details><summary>The better one is better, numbers do not lie</summary>
 #
-# No. Another seed or another hundred pictures could turn the order round.
+# No. Another seed or another hundred images could turn the order round.
 #
 # </details>
 #
