@@ -67,7 +67,7 @@ def run(command, quiet=False, **environment):
     def read():
         for raw in process.stdout:
             lines.append(raw.decode("utf-8", "replace").rstrip())
-            if not quiet and not lines[-1].startswith(" + "):  # uv lists every one of the 130 packages
+            if not quiet and not re.match(" [+-] ", lines[-1]):  # uv lists every one of the 130 packages
                 say("  " + lines[-1])
 
     reader = threading.Thread(target=read)
@@ -227,15 +227,17 @@ def install(wanted_torch):
         status, output = run(uv + ["pip", "install", "--python", VENV_PYTHON] + backend + ["-e", ".[dev]"])
         if status == 0:
             return torch
-        if torch != "pypi" or re.search(DISK_FULL, output):
+        if wanted_torch not in ("auto", "pypi") or re.search(DISK_FULL, output):
             raise explain(output, "installing")
         say("That did not work; trying once more with pip.")
+        if torch == "cpu":  # pip takes the ordinary, larger build
+            check_disk(GIGABYTES["large"], ROOT)
     elif torch != "pypi":
         raise SetupError("TORCH=%s needs uv, and uv could not be installed:\n%s" % (torch, output))
     status, output = run(pip + ["-e", ".[dev]"])
     if status:
         raise explain(output, "installing")
-    return torch
+    return "pypi"
 
 
 def make_environment(options):

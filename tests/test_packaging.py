@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYPI_TO_CONDA = {"torch": "pytorch"}
-IMPORT_TO_PYPI = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipykernel"}
+IMPORT_TO_PYPI = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipykernel", "cycler": "matplotlib"}
 OPTIONAL = {"timm", "google"}  # imported only where present: the model zoo, Colab
 
 

@@ -1,0 +1,318 @@
+"""scripts/setup_env.py with a fake Python: what a learner reads when something is wrong, and what is left behind.
+
+The fake is a shell script that answers as python, venv, pip and uv would. A file named after a step in the `failures`
+folder makes that step print the file and fail. Nothing is installed and no network is used.
+"""
+
+import ast
+import json
+import shutil
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import setup_env
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake Python is a shell script")
+
+FAKE_PYTHON = """\
+#!/bin/sh
+here=HERE
+case "$*" in
+    *sys.version_info*) step=version ;;
+    "-m venv "*) step=venv ;;
+    *"-m pip install"*uv) step=pip-uv ;;
+    *"-m uv cache"*) step=uv-cache ;;
+    *"-m uv pip install"*--dry-run*) step=uv-probe ;;
+    *"-m uv pip install"*) step=uv-install ;;
+    *"-m pip install"*) step=pip-install ;;
+    *"import torch"*) step=import ;;
+esac
+echo "$step $*" >> "$here/log"
+if [ -f "$here/failures/$step" ]; then cat "$here/failures/$step"; exit 1; fi
+case $step in
+    version) cat "$here/version" ;;
+    venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+esac
+exit 0
+"""
+
+NO_NETWORK = """\
+WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)': /simple/uv/
+ERROR: Could not find a version that satisfies the requirement uv (from versions: none)
+"""
+NO_SPACE = "error: Failed to install: torch.whl\n  Caused by: No space left on device (os error 28)\n"
+Usage = namedtuple("Usage", "total used free")
+
+
+class Course:
+    """An empty course folder, a fake Python, and knobs for what goes wrong."""
+
+    def __init__(self, folder: Path, monkeypatch, capsys):
+        self.folder, self.capsys, self.monkeypatch = folder, capsys, monkeypatch
+        self.root, self.venv = folder / "course", folder / "course" / ".venv"
+        self.python = folder / "python"
+        (folder / "failures").mkdir()
+        self.root.mkdir()
+        (self.root / "pyproject.toml").write_text("[project]\n")
+        (folder / "version").write_text("3.12\n")
+        self.python.write_text(FAKE_PYTHON.replace("HERE", str(folder)))
+        self.python.chmod(0o755)
+        for name, value in {
+            "ROOT": self.root,
+            "VENV": self.venv,
+            "STAMP": self.venv / "course-ready.json",
+            "OURS": self.venv / "made-by-the-course",
+            "VENV_PYTHON": self.venv / "bin" / "python",
+        }.items():
+            monkeypatch.setattr(setup_env, name, str(value))
+        monkeypatch.setattr(sys, "platform", "linux")
+        self.driver(present=False)
+        self.free(100)
+
+    def free(self, gigabytes: float):
+        self.monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, gigabytes * 1e9))
+
+    def driver(self, present: bool):
+        self.monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if present else None)
+
+    def fail(self, step: str, text: str = "something else"):
+        (self.folder / "failures" / step).write_text(text)
+
+    def mend(self):
+        for path in (self.folder / "failures").iterdir():
+            path.unlink()
+
+    def setup(self, *arguments: str) -> tuple[int, str]:
+        """(exit status, what was printed)"""
+        (self.folder / "log").write_text("")
+        self.monkeypatch.setattr(sys, "argv", ["setup_env.py", "--python", str(self.python), *arguments])
+        return setup_env.main(), self.capsys.readouterr().out
+
+    def steps(self) -> list[str]:
+        return [line.split()[0] for line in (self.folder / "log").read_text().splitlines()]
+
+    def stamp(self) -> dict:
+        return json.loads((self.venv / "course-ready.json").read_text())
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch, capsys):
+    return Course(tmp_path, monkeypatch, capsys)
+
+
+def test_first_time_installs_and_second_time_does_nothing(course):
+    status, text = course.setup()
+    assert (status, course.steps()[-3:]) == (0, ["uv-cache", "uv-install", "import"])
+    assert "The environment is ready." in text
+    start = time.perf_counter()
+    assert course.setup() == (0, "")
+    assert time.perf_counter() - start < 1
+    assert set(course.steps()) == {"version"}
+
+
+def test_python_too_old(course):
+    (course.folder / "version").write_text("3.8\n")
+    status, text = course.setup()
+    assert status == 1
+    assert "Python 3.11 or newer is needed, this is 3.8." in text
+    assert not course.venv.exists()
+
+
+def test_python_that_does_not_run(course):
+    """A version launcher with no such version behind it is found on the PATH, and fails."""
+    course.fail("version", "command not found")
+    status, text = course.setup()
+    assert status == 1
+    assert "Python 3.11 or newer is needed, and" in text and "does not run" in text
+
+
+def test_an_old_python_gets_far_enough_to_say_so(monkeypatch, capsys):
+    ast.parse(Path(setup_env.__file__).read_text(encoding="utf-8"), feature_version=(3, 4))
+    monkeypatch.setattr(sys, "version_info", (2, 7, 18))
+    assert setup_env.main() == 1
+    assert capsys.readouterr().out == "Python 3.11 or newer is needed, this is 2.7.\n"
+
+
+def test_the_running_python_is_taken_when_none_is_asked_for():
+    assert setup_env.find_python("") == (sys.executable, sys.version_info[:2])
+
+
+def test_disk_too_small_before(course):
+    course.free(1.5)
+    status, text = course.setup()
+    assert status == 1
+    assert "Not enough disk space: about 3 GB are needed" in text and "1.5 GB are free" in text
+    assert not course.venv.exists()
+
+
+def test_the_ordinary_linux_build_needs_more_disk(course):
+    course.free(5)
+    course.fail("uv-probe")
+    status, text = course.setup()
+    assert status == 1
+    assert "about 9 GB are needed" in text and "TORCH=cpu" in text
+    assert not course.venv.exists()
+    course.mend()
+    assert course.setup()[0] == 0  # the CPU build fits
+
+
+@pytest.mark.parametrize("step", ["venv", "pip-uv", "uv-install", "import"])
+def test_disk_full_during_installation(course, step):
+    course.fail(step, NO_SPACE)
+    status, text = course.setup()
+    assert status == 1
+    assert "The disk is full" in text and "run the same command again" in text
+    assert "pip-install" not in course.steps(), "a second try would fill the disk again"
+    assert not course.venv.exists()
+    course.mend()
+    assert course.setup()[0] == 0
+
+
+def test_index_unreachable(course):
+    course.fail("pip-uv", NO_NETWORK)
+    status, text = course.setup()
+    assert status == 1
+    assert "The package index cannot be reached" in text and "proxy" in text
+    assert "uv-install" not in course.steps()
+    assert not course.venv.exists()
+
+
+def test_index_lost_in_the_middle(course):
+    course.fail("uv-install", "error: Failed to fetch: `torch`\n  Caused by: dns error\n")
+    course.fail("pip-install", NO_NETWORK)
+    status, text = course.setup()
+    assert status == 1
+    assert "The package index cannot be reached" in text
+    assert not course.venv.exists()
+
+
+def test_venv_module_missing(course):
+    course.fail("venv", "The virtual environment was not created successfully because ensurepip is not available.")
+    status, text = course.setup()
+    assert status == 1
+    assert "sudo apt install python3-venv" in text
+    assert not course.venv.exists()
+
+
+def test_no_build_of_pytorch(course):
+    course.fail("uv-install", "No solution found when resolving dependencies: torch has no wheels with a matching tag")
+    course.fail("pip-install", "ERROR: No matching distribution found for torch>=2.7")
+    status, text = course.setup()
+    assert status == 1
+    assert "no build of PyTorch for this Python" in text and "conda" in text
+
+
+def test_pip_takes_over_where_uv_cannot(course):
+    course.fail("uv-install")
+    status, text = course.setup()
+    assert status == 0
+    assert "trying once more with pip" in text
+    assert course.steps()[-2:] == ["pip-install", "import"]
+
+
+def test_a_broken_import_is_not_a_ready_environment(course):
+    course.fail("import", "ImportError: libgomp.so.1: cannot open shared object file")
+    status, text = course.setup()
+    assert status == 1
+    assert "libgomp" in text
+    assert not course.venv.exists()
+
+
+def test_interrupted_installation_starts_over(course, monkeypatch):
+    def interrupted(torch):
+        (course.venv / "half").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup_env, "install", interrupted)
+        status, text = course.setup()
+    assert (status, (course.venv / "half").exists()) == (130, True)
+    status, text = course.setup()
+    assert status == 0
+    assert "Removing an unfinished or outdated .venv" in text
+    assert not (course.venv / "half").exists()
+
+
+def test_environment_whose_python_vanished_is_made_again(course):
+    course.setup()
+    (course.venv / "bin" / "python").unlink()
+    assert course.setup()[0] == 0
+    assert "venv" in course.steps()
+
+
+def test_changed_package_list_updates_in_place(course):
+    course.setup()
+    (course.venv / "mine").touch()
+    before = course.stamp()
+    (course.root / "pyproject.toml").write_text("[project]\ndependencies = []\n")
+    assert course.setup()[0] == 0
+    assert "uv-install" in course.steps() and "venv" not in course.steps()
+    assert (course.venv / "mine").exists()
+    assert course.stamp() != before
+
+
+def test_failed_update_does_not_count_as_ready(course):
+    course.setup()
+    (course.root / "pyproject.toml").write_text("[project]\ndependencies = []\n")
+    course.fail("uv-install", NO_SPACE)
+    assert course.setup()[0] == 1
+    course.mend()
+    assert course.setup()[0] == 0
+    assert "uv-install" in course.steps()
+
+
+def test_environment_of_somebody_else_is_used_but_never_removed(course):
+    (course.venv / "bin").mkdir(parents=True)
+    shutil.copy(course.python, course.venv / "bin" / "python")
+    (course.venv / "mine").touch()
+    assert course.setup()[0] == 0
+    assert (course.venv / "mine").exists()
+
+    (course.venv / "bin" / "python").unlink()
+    status, text = course.setup()
+    assert status == 1
+    assert "Delete it, then again." in text
+    assert (course.venv / "mine").exists()
+
+
+def test_cpu_build_on_linux_without_a_graphics_card(course):
+    assert course.setup()[0] == 0
+    assert course.stamp()["torch"] == "cpu"
+    assert "--torch-backend=cpu -e .[dev]" in (course.folder / "log").read_text()
+
+
+def test_ordinary_build_when_the_cpu_index_is_out_of_reach(course):
+    course.fail("uv-probe", "dns error")
+    status, text = course.setup()
+    assert status == 0
+    assert text.count("cannot be reached") == 1
+    assert course.stamp()["torch"] == "pypi"
+    assert "--torch-backend" not in (course.folder / "log").read_text().splitlines()[-2]
+
+
+@pytest.mark.parametrize(("platform", "driver"), [("linux", True), ("darwin", False), ("win32", False)])
+def test_ordinary_build_elsewhere(course, monkeypatch, platform, driver):
+    monkeypatch.setattr(sys, "platform", platform)
+    course.driver(driver)
+    assert course.setup()[0] == 0
+    assert "uv-probe" not in course.steps()
+    assert course.stamp()["torch"] == "pypi"
+
+
+def test_cpu_build_that_was_asked_for_is_not_silently_replaced(course):
+    course.fail("uv-install", "dns error")
+    status, text = course.setup("--torch", "cpu")
+    assert status == 1
+    assert "cannot be reached" in text
+    assert "pip-install" not in course.steps()
+
+
+def test_asking_for_another_pytorch_makes_the_environment_again(course):
+    course.setup("--torch", "pypi")
+    assert course.setup("--torch", "cpu")[0] == 0
+    assert "venv" in course.steps()
+    assert course.stamp()["torch"] == "cpu"
+    assert course.setup() == (0, "")  # "auto" is content with what is there
