@@ -1,16 +1,15 @@
 """tlhelpers: the small helper package of the course. Lessons write `import tlhelpers as tl`.
 
-Read the files in this order: session, transforms, datasets, backbones, models, freezing, features, checkpoints,
-training, plots, checks. Nothing here is used in a lesson before the lesson has built it by hand once.
+Read the files in this order: session, transforms, images, datasets, backbones, models, freezing, features,
+checkpoints, training, plots, mistakes, checks. Nothing here is used in a lesson before the lesson has built it by hand.
 """
 
 import importlib
 
-from .environment import environment_check
-from .session import Course, CourseError, data_dir, seed_everything, start
-
-# name of the file -> what `tl.` offers from it
-_EAGER = {
+# what `tl.` offers from each file
+_NAMES = {
+    "session": "Course CourseError data_dir seed_everything start",
+    "environment": "environment_check",
     "transforms": "IMAGENET_MEAN IMAGENET_STD dataset_statistics denormalize eval_transform from_weights "
     "has_normalize normalization_of train_transform train_transform_for",
     "images": "image_folder load_image",
@@ -22,33 +21,41 @@ _EAGER = {
     "features": "FeatureSet Probe cache_features linear_probe split_model",
     "checkpoints": "load_checkpoint save_checkpoint",
     "training": "History Metrics Predictions evaluate fit predict",
-}
-for _file, _names in _EAGER.items():
-    try:
-        _module = importlib.import_module(f"{__name__}.{_file}")
-    except ModuleNotFoundError as _error:
-        if _error.name != f"{__name__}.{_file}":
-            raise
-        continue
-    for _name in _names.split():
-        if hasattr(_module, _name):
-            globals()[_name] = getattr(_module, _name)
-
-# matplotlib is slow to import, so these files wait until a lesson asks for one of their names
-_LAZY = {
     "plots": "compare_bars plot_history show_batch show_images",
     "mistakes": "most_confused plot_confused show_predictions",
     "checks": "CheckResult check",
 }
-_LAZY_FILE = {name: file for file, names in _LAZY.items() for name in (file, *names.split())}
+_LAZY = ("plots", "mistakes", "checks")  # matplotlib is slow to import: these wait until a lesson asks for a name
+_FILE = {name: file for file, names in _NAMES.items() for name in names.split()}
+__all__ = sorted(_FILE)
+
+try:
+    import torchvision  # noqa: F401 - fails when torch is missing, or when the two do not belong together
+
+    _PROBLEM = None
+except Exception as error:  # `python -m tlhelpers` must still start, to say what is wrong
+    _PROBLEM = error
+else:
+    for _file in _NAMES:
+        if _file not in _LAZY:
+            try:
+                _module = importlib.import_module(f"{__name__}.{_file}")
+            except ModuleNotFoundError as error:
+                if not str(error.name).startswith("tlhelpers."):
+                    raise
+                continue
+            globals().update({_name: getattr(_module, _name) for _name in _NAMES[_file].split()})
 
 
 def __getattr__(name: str):
-    if name not in _LAZY_FILE:
+    if name not in _FILE and name not in _NAMES:
         raise AttributeError(f"module 'tlhelpers' has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LAZY_FILE[name]}")
-    return module if name in _LAZY else getattr(module, name)
+    if _PROBLEM is not None:
+        advice = "Run 'python -m tlhelpers' to see what to do"
+        raise ImportError(f"PyTorch does not load here ({_PROBLEM}). {advice}") from _PROBLEM
+    module = importlib.import_module(f"{__name__}.{_FILE.get(name, name)}")
+    return module if name in _NAMES else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_LAZY_FILE))
+    return sorted(set(globals()) | set(__all__))
