@@ -55,7 +55,8 @@ def _parameters(targets: Iterable[Any]) -> Iterator[nn.Parameter]:
         elif isinstance(target, Iterable) and not isinstance(target, (str, torch.Tensor)):
             yield from _parameters(target)
         else:
-            raise CourseError(f"Cannot freeze or unfreeze {target!r:.60}: give modules, stages(model) or lists of them.")
+            what = f"{type(target).__name__} {target!r:.40}"
+            raise CourseError(f"Cannot freeze or unfreeze {what}: give modules, stages(model)[...] or lists of them.")
 
 
 def train_mode(model: nn.Module) -> nn.Module:
@@ -146,29 +147,43 @@ def _batchnorm_mode(stage: Stage) -> str:
 
 
 @contextmanager
-def preserved(model: nn.Module, *loaders: Any) -> Iterator[None]:
-    """Put back, at the end of the block, the mode of every module and all random states (the loaders' as well).
-
-    Measuring must not change what is measured, nor shift the random numbers of the training that follows.
+def preserved_modes(model: nn.Module) -> Iterator[None]:
+    """Put the train/eval mode of every module back at the end of the block.
 
     >>> layer = nn.Dropout()
-    >>> with preserved(layer):
-    ...     before = torch.rand(1); layer = layer.eval()
-    >>> layer.training, bool(torch.rand(1) == before)
-    (True, True)
+    >>> with preserved_modes(layer):
+    ...     layer = layer.eval()
+    >>> layer.training
+    True
     """
     modes = {module: module.training for module in model.modules()}
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    generators = {g: g.get_state() for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None}
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+
+
+@contextmanager
+def preserved_random_state(*loaders: Any) -> Iterator[None]:
+    """Put all random states (the loaders' as well) back at the end of the block.
+
+    Measuring must not shift the random numbers of the training that follows.
+
+    >>> with preserved_random_state():
+    ...     before = torch.rand(1)
+    >>> bool(torch.rand(1) == before)
+    True
+    """
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    generators = {g: g.get_state() for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None}
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
         for generator, state in generators.items():
