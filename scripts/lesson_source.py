@@ -103,7 +103,10 @@ def split_exercise(cell: Cell, where: str) -> tuple[str, str, str]:
         elif part == "stub":
             stub = re.match(r"(\s*)# ?(.*)$", line)
             if not stub and line.strip():
-                raise LessonError(f"{where}:{number}: every line of a stub starts with '# ', this one does not: {line}")
+                raise LessonError(
+                    f"{where}:{number}: every line of a stub starts with '# ', this one does not: {line}\n"
+                    "Or is '# --- end' missing before it?"
+                )
             learner.append((stub[1] + stub[2]).rstrip() if stub else "")
         else:
             solved.append(line)
