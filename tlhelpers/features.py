@@ -1,0 +1,194 @@
+"""Run the frozen part of a network once, keep its output, and train the rest on that."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler, Subset, TensorDataset
+
+from .evaluation import checked_batches, class_names
+from .freezing import preserved_modes, preserved_random_state, trainable_parameters
+from .models import device_of, stages
+from .session import CourseError
+
+
+class FeatureSet(TensorDataset):
+    """Cached features with their labels: a dataset of pairs (features of one image, label), on the CPU.
+
+    >>> len(FeatureSet(torch.zeros(6, 512), torch.zeros(6, dtype=torch.long), torch.arange(6), key="", classes=None))
+    6
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, indices: Tensor, key: str, classes: list[str] | None) -> None:
+        super().__init__(features, labels)
+        self.features, self.labels = features, labels  # (rows, ...) float32 and (rows,)
+        self.indices = indices  # (rows,) which sample of the dataset a row comes from
+        self.key = key  # changes with the weights before the cut, the transform, the samples and their labels
+        if classes is not None:
+            self.classes = classes
+
+
+def split_model(model: nn.Module, at: str = "head") -> tuple[nn.Sequential, nn.Sequential]:
+    """Cut a network before the stage named `at`: `tail(prefix(x))` equals `model(x)`.
+
+    Both halves are the model's own modules, not copies: training the tail trains the model. Pass the tail to `fit`
+    together with cached features. Raises `CourseError` for a stage the network does not have.
+
+    >>> from torchvision import models
+    >>> prefix, tail = split_model(models.squeezenet1_1(), at="block3")
+    >>> prefix(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 256, 3, 3])
+    """
+    parts = stages(model)
+    names = [part.name for part in parts]
+    if at not in names[1:]:
+        raise CourseError(f"Cannot cut at {at!r}: choose one of {', '.join(names[1:])}.")
+    cut = names.index(at)
+    before, after = ([module for part in side for module in part.modules] for side in (parts[:cut], parts[cut:]))
+    return nn.Sequential(*before), nn.Sequential(*after)
+
+
+def cache_features(model: nn.Module, loader: DataLoader, at: str = "head", views: int = 1) -> FeatureSet:
+    """Run everything before the stage `at` once over the loader, in eval mode, and keep the outputs.
+
+    A head that is trained on them gets exactly the rows it would get in the full model, many times faster. A cache
+    keeps one look at each image, so an augmenting dataset is refused unless `views` asks for that many passes: the rows
+    of all passes follow each other. Modes and random states are as before afterwards. Raises `CourseError` for a
+    prefix that still trains, and for a loader that shuffles or leaves images out. (Chollet 2020,
+    keras.io/guides/transfer_learning, "an alternative, more lightweight workflow")
+
+    >>> from torchvision import models
+    >>> model = models.squeezenet1_1().requires_grad_(False)
+    >>> loader = DataLoader(TensorDataset(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])))
+    >>> cache_features(model, loader, at="block3").features.shape
+    torch.Size([2, 256, 1, 1])
+    """
+    prefix, _ = split_model(model, at)
+    if trainable_parameters(prefix):
+        raise CourseError(f"The part before {at!r} still trains, so its features would go stale: freeze it first.")
+    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+        raise CourseError(f"views={views!r} must be a whole number of at least 1.")
+    _check_order(loader)
+    with preserved_modes(model), preserved_random_state(loader), torch.no_grad():
+        if views == 1:
+            _check_repeatable(loader.dataset)
+        prefix.eval()
+        device, features, labels = device_of(model), [], []
+        for _ in range(views):
+            for images, batch_labels in checked_batches(loader):
+                features.append(prefix(images.to(device, non_blocking=True)).float().cpu())
+                labels.append(batch_labels)
+    rows, all_labels = torch.cat(features), torch.cat(labels)
+    indices = torch.arange(len(rows) // views).repeat(views)
+    key = _key(prefix, loader.dataset, all_labels, at, views)
+    return FeatureSet(rows, all_labels, indices, key, class_names(loader))
+
+
+def _check_order(loader: Any) -> None:
+    if not isinstance(loader, DataLoader):
+        raise CourseError(f"cache_features needs a DataLoader, not {type(loader).__name__}.")
+    # an own batch_sampler hides the sampler that decides the order
+    sampler = getattr(loader.batch_sampler, "sampler", None) if loader.batch_sampler is not None else loader.sampler
+    if not isinstance(sampler, SequentialSampler):
+        raise CourseError(
+            "The loader shuffles, so nobody could say which image a row of features belongs to: use shuffle=False "
+            "(make_loader without train=True). Shuffle the cached rows instead."
+        )
+    if loader.drop_last and len(loader.dataset) % loader.batch_size:
+        raise CourseError("The loader leaves out the last images (drop_last=True): use drop_last=False for a cache.")
+
+
+def _check_repeatable(dataset: Any, looks: int = 8) -> None:
+    """Open the first images twice: an augmentation gives itself away by two different answers."""
+    for i in range(min(looks, len(dataset))):
+        first, second = dataset[i][0], dataset[i][0]
+        if isinstance(first, Tensor) and not torch.equal(first, second):
+            raise CourseError(
+                "The dataset augments at random, and a cache would keep one accidental look at each image for good: "
+                "use the evaluation transform, or views=k to keep k looks."
+            )
+
+
+def _key(prefix: nn.Module, dataset: Any, labels: Tensor, at: str, views: int) -> str:
+    """A short hash of everything the features depend on; paths and memory addresses do not count."""
+    digest = hashlib.sha256()
+    for tensor in prefix.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    while isinstance(dataset, Subset):
+        digest.update(str(list(dataset.indices)).encode())
+        dataset = dataset.dataset
+    split = getattr(dataset, "split", getattr(dataset, "_split", None))
+    transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(getattr(dataset, "transform", None)))
+    digest.update(f"{type(dataset).__name__} {split} {transform} {at} {views} float32 {labels.tolist()}".encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `linear_probe` found. `model` is a fitted scikit-learn pipeline: `probe.model.predict(rows)`."""
+
+    C: float  # the inverse regularisation strength that did best on the validation rows
+    val_accuracy: float
+    model: Any
+    table: str  # one line per C, ready to print
+
+
+def linear_probe(
+    train: TensorDataset, val: TensorDataset, Cs: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+) -> Probe:
+    """Fit a logistic regression on standardised cached features for each C; keep the one best on `val`.
+
+    The best C differs between tasks by powers of ten, so a default is never safe. Of equals the smaller C wins. The
+    returned accuracy was chosen on `val` and is therefore a little flattering. Raises `CourseError` for features that
+    are not N × D. (Kornblith et al. 2019, arXiv:1805.08974)
+
+    >>> rows = TensorDataset(torch.eye(4).repeat(3, 1), torch.tensor([0, 0, 1, 1]).repeat(3))
+    >>> linear_probe(rows, rows, Cs=[1.0]).val_accuracy
+    1.0
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if not len(Cs) or min(Cs) <= 0:
+        raise CourseError(f"Cs={list(Cs)} must be one or more positive numbers, such as (0.01, 0.1, 1.0).")
+    (x, y), (val_x, val_y) = _rows(train, "train"), _rows(val, "val")
+    scaler = StandardScaler().fit(x)
+    x, val_x = scaler.transform(x), scaler.transform(val_x)
+    lines, best = [f"{'C':>8}  train acc  val acc"], None
+    for C in sorted(Cs):
+        regression = _fitted(LogisticRegression(C=C, max_iter=1000), x, y)
+        accuracy = float(regression.score(val_x, val_y))
+        lines.append(f"{C:8g}  {regression.score(x, y):9.3f}  {accuracy:7.3f}")
+        if best is None or accuracy > best[1]:
+            best = (float(C), accuracy, regression)
+    return Probe(best[0], best[1], make_pipeline(scaler, best[2]), "\n".join(lines))
+
+
+def _rows(data: TensorDataset, name: str) -> tuple[Any, Any]:
+    if not isinstance(data, TensorDataset) or len(data.tensors) != 2:
+        raise CourseError(f"linear_probe: {name} must be what cache_features returns (features and labels).")
+    features, labels = data.tensors
+    if features.ndim != 2 or len(features) == 0:
+        raise CourseError(
+            f"linear_probe: the features of {name} have the shape {tuple(features.shape)}, not (N, D). Cache them "
+            'at="head", after the pooling; SqueezeNet pools before its head only after replace_head.'
+        )
+    return features.cpu().numpy(), labels.cpu().numpy()
+
+
+def _fitted(regression: Any, x: Any, y: Any) -> Any:
+    """Fit without scikit-learn's warning about unfinished steps: a huge C need not be solved to the last digit."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return regression.fit(x, y)
