@@ -120,3 +120,18 @@ def test_the_licences_are_stated():
 def test_the_citation_file_has_what_its_format_requires():
     keys = re.findall(r"^([a-z-]+):", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert {"cff-version", "message", "title", "authors"} <= set(keys)
+
+
+def test_every_make_command_in_the_readme_exists():
+    readme, makefile = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile"))
+    targets = set(re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split())
+    commands = set(re.findall(r"(?:^|`|=full )make ([a-z]+)", readme, re.MULTILINE))
+    assert {"lab", "test"} <= commands <= targets
+    assert {match for match in re.findall(r"make (\w+) ", makefile.split("help:")[2])} <= targets
+
+
+def test_every_local_link_of_the_readme_leads_somewhere():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
