@@ -160,10 +160,13 @@ def explain(output, doing):
     """The failure of an installer in words that say what to do."""
     tail = "\n".join("  " + line for line in output.splitlines()[-8:])
     if re.search(DISK_FULL, output) or shutil.disk_usage(ROOT).free < 50e6:
-        return SetupError("The disk is full: %s stopped. Free some space, then run the same command again." % doing)
+        return SetupError(
+            "The disk is full: %s stopped. The environment takes up to %d GB.\n"
+            "Free some space, then run the same command again." % (doing, GIGABYTES["large"])
+        )
     if re.search(UNREACHABLE, output):
         return SetupError(
-            tail + "\nThe package index cannot be reached: %s stopped.\n"
+            tail.splitlines()[-1] + "\nThe package index cannot be reached: %s stopped.\n"
             "Is there a network? A proxy or a firewall in between? Then run the same command again." % doing
         )
     if re.search(NO_BUILD, output):
