@@ -1,7 +1,6 @@
 """tlhelpers: the small helper package of the course. Lessons write `import tlhelpers as tl`.
 
-Read the files in this order: session, transforms, images, datasets, backbones, models, freezing, features,
-checkpoints, training, plots, mistakes, checks. Nothing here is used in a lesson before the lesson has built it by hand.
+Read the files in the order of the table below. Nothing here is used in a lesson before the lesson has built it by hand.
 """
 
 import importlib
@@ -20,7 +19,9 @@ _NAMES = {
     "freezing": "count_parameters freeze train_mode trainable_parameters trainable_table unfreeze",
     "features": "FeatureSet Probe cache_features linear_probe split_model",
     "checkpoints": "load_checkpoint save_checkpoint",
-    "training": "History Metrics Predictions evaluate fit predict",
+    "history": "History",
+    "evaluation": "Metrics Predictions evaluate predict",
+    "training": "fit",
     "plots": "compare_bars plot_history show_batch show_images",
     "mistakes": "most_confused plot_confused show_predictions",
     "checks": "CheckResult check",
@@ -38,12 +39,7 @@ except Exception as error:  # `python -m tlhelpers` must still start, to say wha
 else:
     for _file in _NAMES:
         if _file not in _LAZY:
-            try:
-                _module = importlib.import_module(f"{__name__}.{_file}")
-            except ModuleNotFoundError as error:
-                if not str(error.name).startswith("tlhelpers."):
-                    raise
-                continue
+            _module = importlib.import_module(f"{__name__}.{_file}")
             globals().update({_name: getattr(_module, _name) for _name in _NAMES[_file].split()})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,16 +181,6 @@ def _share_out(total: int, shares: np.ndarray) -> list[int]:
     return counts.tolist()
 
 
-def seed_worker(worker_id: int) -> None:
-    """Seed Python and NumPy in a loader's worker process from the seed torch gave it (one per worker and epoch).
-
-    >>> seed_worker(0)
-    """
-    seed = torch.initial_seed() % 2**32
-    random.seed(seed)
-    np.random.seed(seed)
-
-
 def make_loader(
     dataset: Dataset[Any], batch_size: int = 32, train: bool = False, seed: int = 0, num_workers: int = 0
 ) -> DataLoader:
@@ -212,7 +201,7 @@ def make_loader(
     if batch_size < 1 or num_workers < 0:
         raise CourseError(f"batch_size={batch_size} must be at least 1 and num_workers={num_workers} at least 0.")
     # the order has a generator of its own: the loader draws worker seeds from the other one, at times that depend
-    # on the number of workers
+    # on the number of workers. Workers seed Python, NumPy and torch from those, so no worker_init_fn is needed.
     sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(seed)) if train else None
     return DataLoader(
         dataset,
@@ -220,7 +209,6 @@ def make_loader(
         sampler=sampler,
         generator=torch.Generator().manual_seed(seed + 1),
         num_workers=num_workers,
-        worker_init_fn=seed_worker,
         persistent_workers=num_workers > 0,
         drop_last=train and count > batch_size and count % batch_size == 1,
         pin_memory=torch.cuda.is_available(),
