@@ -45,7 +45,7 @@ class Stage:
 class _Tokens(nn.Module):
     """The input side of torchvision's VisionTransformer: patches, class token, positions.
 
-    Its modules and parameters are the transformer's own, not copies; (N, 3, H, W) -> (N, 1 + patches, width).
+    Modules and parameters are the transformer's own, not copies; (N, 3, H, W) -> (N, 1 + patches, width).
     """
 
     def __init__(self, vit: models.VisionTransformer) -> None:
@@ -109,15 +109,15 @@ def stages(model: nn.Module) -> list[Stage]:
     elif isinstance(m, models.AlexNet):
         body, pool = _with_stem(_ending_in_pool(m.features)), [m.avgpool, flatten]
     elif isinstance(m, models.SqueezeNet):
-        body, pool = _with_stem(_ending_in_pool(m.features)), []
+        body = _with_stem(_ending_in_pool(m.features))
         if isinstance(m.classifier[0], nn.AdaptiveAvgPool2d):  # as replace_head leaves it
             return [*body, Stage("pool", list(m.classifier[:2])), Stage("head", list(m.classifier[2:]))]
         return [*body, Stage("head", [*m.classifier, flatten])]
     elif isinstance(m, models.DenseNet):
         f = m.features
         parts = [[getattr(f, f"denseblock{i}"), getattr(f, f"transition{i}", f.norm5)] for i in (1, 2, 3, 4)]
-        body = _with_stem([[f.conv0, f.norm0, f.relu0, f.pool0], *parts])
-        pool = [nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), flatten]
+        pool = Stage("pool", [nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), flatten])
+        return [*_with_stem([[f.conv0, f.norm0, f.relu0, f.pool0], *parts]), pool, Stage("head", [m.classifier])]
     elif isinstance(m, models.ConvNeXt):
         f = list(m.features)  # stem, blocks, then downsampling and blocks by turns
         body, pool = _with_stem([f[:1], f[1:2], *(f[i : i + 2] for i in range(2, len(f), 2))]), [m.avgpool]
@@ -216,16 +216,17 @@ def replace_head(model: nn.Module, num_classes: int, head: nn.Module | None = No
     head = head.to(device_of(m)).requires_grad_(True)
     if isinstance(m, models.ResNet):
         m.fc = head
+    elif isinstance(m, models.DenseNet):
+        m.classifier = head
     elif isinstance(m, models.SqueezeNet):
         dropout = next((child for child in m.classifier if isinstance(child, nn.Dropout)), nn.Dropout(0.5))
         m.classifier, m.num_classes = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), dropout, head), num_classes
     else:
-        name = "heads" if isinstance(m, models.VisionTransformer) else "classifier"
-        classifier = getattr(m, name)
+        classifier = m.heads if isinstance(m, models.VisionTransformer) else m.classifier
         if isinstance(classifier, nn.Sequential):
             classifier[_last_layer(classifier)] = head
         else:
-            setattr(m, name, head)
+            m.classifier = head
     return model
 
 
