@@ -17,6 +17,8 @@
 # - **build** three kinds of head and pair each with the loss that fits
 # - **write** a training loop with honest averages that keeps its best epoch
 # - **judge** a result on cached features over several seeds
+#
+# Before this: lessons 00 and 01. You need no GPU.
 
 # %% tags=["setup"]
 import sys
@@ -60,8 +62,8 @@ for name, child in network.named_children():
     print(f"{name:8} {type(child).__name__:18} {size:>12,} parameters")
 
 # %% [markdown]
-# Most parameters sit in the last `layer`s, few in the head. Now we send one image through, child by child, and
-# print the shape after each. `torch.no_grad()` says: no training here, take no notes for gradients.
+# Most parameters sit in the last `layer`s, few in the head. Now we send one image through, child by child, and print
+# the shape after each. `torch.no_grad()` says: no training here, take no notes for gradients.
 #
 # **Predict:** which part will throw away *where* in the image something was?
 
@@ -79,8 +81,8 @@ with torch.no_grad():
         print(f"{name:8} {tuple(x.shape)}")
 
 # %% [markdown]
-# Each shape reads (images, channels, height, width). The maps shrink while the channels grow, then `avgpool`
-# averages every map down to one number: the place is gone, *what* was seen stays.
+# Each shape reads (images, channels, height, width). The maps shrink while the channels grow, then `avgpool` averages
+# every map down to one number: the place is gone, *what* was seen stays.
 #
 # We had to add `flatten` ourselves. It is not in the printout, because it is written in the network's `forward`
 # function. So `print(model)` shows the parts, not the wiring.
@@ -98,10 +100,9 @@ with torch.no_grad():
     print("same scores as network(image):", torch.allclose(x, network(image.unsqueeze(0)), atol=1e-5))
 
 # %% [markdown]
-# ### Exercise 02.1 · A head for five flowers
-#
-# Our five-flower images need five scores. Make a linear layer that fits `network` in the place of `fc`. Do not type
-# the number of inputs: ask the old head for it, so that your line also works for another network.
+# **Exercise 02.1: A head for five flowers.** Our five-flower images need five scores. Make a linear layer that fits
+# `network` in the place of `fc`. Do not type the number of inputs: ask the old head for it, so that your line also
+# works for another network.
 
 # %% tags=["exercise"]
 from torch import nn
@@ -143,8 +144,8 @@ trainable = sum(parameter.numel() for parameter in network.parameters() if param
 print(f"{trainable:,} of {total:,} parameters will be trained: {trainable / total:.2%}")
 
 # %% [markdown]
-# Far below one per cent. This is why feature extraction works with few images: there is little that could be
-# learned by heart.
+# Far below one per cent. This is why feature extraction works with few images: there is little that could be learned
+# by heart.
 #
 # From now on `tl.freeze` and `tl.replace_head` do these two steps, and a table shows the result. **Predict:** which
 # rows will say that they train?
@@ -160,10 +161,8 @@ print(tl.trainable_table(model))
 # raises no error. The next exercise has such a mistake.
 
 # %% [markdown]
-# ### Exercise 02.2 · Bug hunt: the freeze that does nothing
-#
-# This cell comes from a real tutorial, in spirit. It runs, nobody complains, and the whole network is trained. Find
-# the reason and repair it.
+# **Exercise 02.2 (bug hunt): the freeze that does nothing.** This cell comes from a real tutorial, in spirit. It
+# runs, nobody complains, and the whole network is trained. Find the reason and repair it.
 
 # %% tags=["exercise"]
 suspect = models.get_model(arch, weights="DEFAULT")
@@ -199,8 +198,8 @@ tl.check("02.2", suspect)
 # and also keeps a running average of what it saw. These running statistics are **buffers**: stored with the network,
 # but not parameters, so they have no `requires_grad` at all.
 #
-# **Predict:** everything is frozen, there is no optimiser. We only send images through in train mode. Will the
-# answer for one fixed image change?
+# **Predict:** everything is frozen, there is no optimiser. We only send images through in train mode. Will the answer
+# for one fixed image change?
 
 # %%
 def statistics(model):
@@ -344,10 +343,8 @@ print(f"one output,  BCE:            {F.binary_cross_entropy_with_logits(differe
 # %% [markdown]
 # We keep one output per class everywhere. Then two classes and a hundred classes use the same code.
 #
-# ### Exercise 02.3 · The third head for all flowers
-#
-# Build an MLP head for `inputs` features and 102 classes: linear to 256, ReLU, dropout of 0.4, linear, LogSoftmax.
-# Mind along which dimension the probabilities have to add up.
+# **Exercise 02.3: The third head for all flowers.** Build an MLP head for `inputs` features and 102 classes: linear
+# to 256, ReLU, dropout of 0.4, linear, LogSoftmax. Mind along which dimension the probabilities have to add up.
 
 # %% tags=["exercise"]
 # --- solution
@@ -369,8 +366,8 @@ tl.check("02.3", inputs, flower_head)
 #
 # <details><summary>Hint 2</summary>
 #
-# The output has the shape (images, classes). The probabilities of *one image* add up to one, so the sum runs over
-# the classes: dimension 1.
+# The output has the shape (images, classes). The probabilities of *one image* add up to one, so the sum runs over the
+# classes: dimension 1.
 #
 # </details>
 
@@ -389,7 +386,7 @@ augmented = tl.five_flowers(course, transform=tl.train_transform_for(weights))
 plain = tl.five_flowers(course, transform=weights.transforms())
 new_label = {plain.class_to_idx[name]: number for number, name in enumerate(pair)}
 for dataset in (augmented, plain):
-    dataset.target_transform = new_label.get
+    dataset.target_transform, dataset.classes = new_label.get, pair
 
 rows = [row for row, target in enumerate(plain.targets) if target in new_label]
 parts = tl.stratified_split([plain.targets[row] for row in rows], fractions=(0.6, 0.2, 0.2), seed=0)
@@ -473,7 +470,7 @@ print("the optimiser holds", [tuple(parameter.shape) for parameter in trainable]
 # puts it back at the end. **Predict:** will the last epoch be the best?
 
 # %%
-epochs = course.pick(mini=6, full=6)
+epochs = course.pick(mini=5, full=8)
 loss_fn = nn.CrossEntropyLoss()
 best_loss, best_epoch, by_hand = float("inf"), None, []
 model, train_loader, val_loader = fresh_start()
@@ -508,10 +505,9 @@ with TemporaryDirectory() as folder:
     print(model.load_state_dict(torch.load(file, weights_only=True, map_location=course.device)))
 
 # %% [markdown]
-# ### Exercise 02.4 · Bug hunt: the optimiser that trains nothing
-#
-# This cell runs, the loop runs, and the accuracy never moves. Everything needed is there, but in the wrong order.
-# Repair it so that the optimiser holds the parameters that train, and only those.
+# **Exercise 02.4 (bug hunt): the optimiser that trains nothing.** This cell runs, the loop runs, and the accuracy
+# never moves. Everything needed is there, but in the wrong order. Repair it so that the optimiser holds the
+# parameters that train, and only those.
 
 # %% tags=["exercise"]
 pupil = models.get_model(arch, weights="DEFAULT")
@@ -541,10 +537,9 @@ tl.check("02.4", pupil, pupil_optimizer)
 # </details>
 
 # %% [markdown]
-# ### Exercise 02.5 · Bug hunt: the unfair average
-#
-# `batches` is a list of pairs (right answers, batch size). The function should return the accuracy over all images.
-# With equal batches it does. With a short last batch it does not.
+# **Exercise 02.5 (bug hunt): the unfair average.** `batches` is a list of pairs (right answers, batch size). The
+# function should return the accuracy over all images. With equal batches it does. With a short last batch it does
+# not.
 
 # %% tags=["exercise"]
 def accuracy(batches):
@@ -572,10 +567,9 @@ tl.check("02.5", accuracy)
 # </details>
 
 # %% [markdown]
-# ### Exercise 02.6 · Bug hunt: the best epoch that was not kept
-#
-# `snapshot(model)` should return the model's numbers as they are now. A learner found that after training the "best"
-# snapshot was always equal to the last epoch. Repair it.
+# **Exercise 02.6 (bug hunt): the best epoch that was not kept.** `snapshot(model)` should return the model's numbers
+# as they are now. A learner found that after training the "best" snapshot was always equal to the last epoch. Repair
+# it.
 
 # %% tags=["exercise"]
 def snapshot(model):
@@ -628,8 +622,8 @@ plt.show()
 # *What the figure shows:* loss (above) and accuracy (below) of rose-or-tulip by epoch, for training and validation,
 # with the best epoch marked.
 #
-# Training images are augmented, validation images are not. So a validation curve that is *better* than the
-# training curve is nothing to worry about here.
+# Training images are augmented, validation images are not. So a validation curve that is *better* than the training
+# curve is nothing to worry about here.
 
 # %% [markdown]
 # ## 7 · Many classes, and images seen only once
@@ -645,40 +639,46 @@ val_flowers = tl.flowers102(course, "val", transform=weights.transforms())
 print(len(train_flowers), "train,", len(val_flowers), "validation,", len(train_flowers.classes), "classes")
 
 # %% [markdown]
-# By hand it is five lines: the body is every child but the last, with the missing `flatten` added.
+# By hand it takes four lines: the body is every child but the last, with the missing `flatten` added. Two batches are
+# enough to see it work.
 #
 # **Predict:** how many numbers will be kept per image?
 
 # %%
-import time
+from itertools import islice
 
 train_loader = tl.make_loader(train_flowers, batch_size=64)
+val_loader = tl.make_loader(val_flowers, batch_size=64)
 network = models.get_model(arch, weights="DEFAULT").to(course.device)
-body = nn.Sequential(*list(network.children())[:-1], nn.Flatten()).eval()
 
-start = time.perf_counter()
+body = nn.Sequential(*list(network.children())[:-1], nn.Flatten()).eval()
 with torch.no_grad():
-    features = torch.cat([body(images.to(course.device)).cpu() for images, _ in train_loader])
-body_seconds = time.perf_counter() - start
-print("features:", tuple(features.shape))
+    two_batches = [body(images.to(course.device)).cpu() for images, _ in islice(train_loader, 2)]
+by_hand_features = torch.cat(two_batches)
+print("features:", tuple(by_hand_features.shape))
 
 # %% [markdown]
-# One row per image, one column per channel of the last layer. `tl.cache_features` does the same, keeps the labels
-# beside the features, and refuses what would spoil a cache: a shuffled loader, or a body that still trains.
+# One row per image, one column per channel of the last layer. `tl.cache_features` does this for a whole loader, keeps
+# the labels beside the features, and refuses what would spoil a cache: a shuffled loader, or a body that still
+# trains. We take the time of the pass over the training images.
 
 # %%
+import time
+
 tl.freeze(network)
-val_loader = tl.make_loader(val_flowers, batch_size=64)
+start = time.perf_counter()
 train_cache = tl.cache_features(network, train_loader)
+body_seconds = time.perf_counter() - start
 val_cache = tl.cache_features(network, val_loader)
-print("same as by hand:", torch.allclose(train_cache.tensors[0].cpu(), features, atol=1e-4))
+same = torch.allclose(train_cache.features[: len(by_hand_features)], by_hand_features, atol=1e-4)
+print(len(train_cache), "rows for training,", len(val_cache), "for validation; same as by hand:", same)
 
 # %% [markdown]
 # Now the heads. Each trains on the cached rows with the same optimiser, the same seed and the same number of epochs;
 # only the loss follows the head. **Predict:** will the larger heads win?
 
 # %%
-def train_head(head, train_cache, val_cache, seed=0, epochs=30):
+def train_head(head, train_cache, val_cache, seed=0, epochs=24):
     train_rows = tl.make_loader(train_cache, batch_size=64, train=True, seed=seed)
     val_rows = tl.make_loader(val_cache, batch_size=256)
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3)
@@ -719,11 +719,11 @@ print(f"the cache makes an epoch about {(body_seconds + head_seconds) / head_sec
 # random looks per image, at k times the price.
 
 # %%
-views = 3
+views = 2
 augmented_flowers = tl.flowers102(course, "train", transform=tl.train_transform_for(weights))
 tl.seed_everything(0)
 views_cache = tl.cache_features(network, tl.make_loader(augmented_flowers, batch_size=64), views=views)
-history = train_head(nn.Linear(inputs, 102).to(course.device), views_cache, val_cache, epochs=30 // views)
+history = train_head(nn.Linear(inputs, 102).to(course.device), views_cache, val_cache, epochs=24 // views)
 print("rows in the cache:", len(views_cache))
 print(f"linear head, plain cache:  {max(histories['linear'].val_accuracy):.1%}")
 print(f"linear head, {views} views:      {max(history.val_accuracy):.1%}")
@@ -739,16 +739,18 @@ print(f"linear head, {views} views:      {max(history.val_accuracy):.1%}")
 # same problem to the end instead of in small steps. Trained on cached features it is called a **linear probe**, the
 # usual way to ask how good a backbone's features are.
 #
-# It has one knob, `C`: a small C keeps the weights small, a large C lets them fit the training rows. We try one by
-# hand.
+# Its one knob is `C`. A small C keeps the weights small, a large C lets them fit the training rows. The scaler first
+# brings every feature to the same spread, so that C means the same for all of them.
 
 # %%
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-X_train, y_train = (tensor.cpu().numpy() for tensor in train_cache.tensors)
-X_val, y_val = (tensor.cpu().numpy() for tensor in val_cache.tensors)
-probe = LogisticRegression(C=1.0, max_iter=300).fit(X_train, y_train)
-print(f"C = 1: train {probe.score(X_train, y_train):.1%}, validation {probe.score(X_val, y_val):.1%}")
+X_train, y_train = (tensor.numpy() for tensor in train_cache.tensors)
+X_val, y_val = (tensor.numpy() for tensor in val_cache.tensors)
+probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(X_train, y_train)
+print(f"C = 0.01: train {probe.score(X_train, y_train):.1%}, validation {probe.score(X_val, y_val):.1%}")
 
 # %% [markdown]
 # One value says little about a knob. `tl.linear_probe` tries several and keeps the one that is best on the
@@ -757,7 +759,7 @@ print(f"C = 1: train {probe.score(X_train, y_train):.1%}, validation {probe.scor
 # **Predict:** what happens at both ends, with far too small and far too large a C?
 
 # %%
-probe = tl.linear_probe(train_cache, val_cache, Cs=(0.001, 0.01, 0.1, 1.0, 10.0))
+probe = tl.linear_probe(train_cache, val_cache, Cs=(0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0))
 print(probe.table)
 print(f"chosen: C = {probe.C:g}, validation accuracy {probe.val_accuracy:.1%}")
 
@@ -782,8 +784,8 @@ tl.show_predictions(predictions, val_flowers, val_flowers.classes, n=12, mean=me
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* validation images, each with the predicted and the true class; wrong answers are marked
-# in words.
+# *What the figure shows:* validation images, each with the predicted and the true class; wrong answers are marked in
+# words.
 #
 # Look at the wrong ones. Would you have known better, at this size?
 
@@ -806,10 +808,8 @@ plt.show()
 # ranking.
 
 # %% [markdown]
-# ### Exercise 02.7 · Bug hunt: the answer that changes its mind
-#
-# Called twice with the same image, this function may give two different answers. It returns the class number for
-# one image of shape (channels, height, width). Repair it.
+# **Exercise 02.7 (bug hunt): the answer that changes its mind.** Called twice with the same image, this function may
+# give two different answers. It returns the class number for one image of shape (channels, height, width). Repair it.
 
 # %% tags=["exercise"]
 def predicted_class(model, image):
