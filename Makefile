@@ -33,7 +33,7 @@ env:
 	@"$(PYTHON)" scripts/setup_env.py $(ASKED) --torch "$(TORCH)"
 
 lab: env
-	$(BIN) -m jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+	$(BIN) -m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb $(ARGS)
 
 # The mini profile needs no download. One thread for each process: two at a time fill two cores without a quarrel.
 test: env

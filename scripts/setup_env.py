@@ -243,6 +243,15 @@ def install(wanted_torch):
     return "pypi"
 
 
+def quiet_lab():
+    """JupyterLab then opens without asking whether it may fetch news."""
+    folder = os.path.join(VENV, "etc", "jupyter", "labconfig")
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    with open(os.path.join(folder, "page_config.json"), "w") as file:
+        json.dump({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}, file)
+
+
 def make_environment(options):
     stamp = read_stamp()
     if is_ready(stamp, options.python, options.torch):
@@ -266,6 +275,8 @@ def make_environment(options):
         elif os.path.exists(STAMP):
             os.remove(STAMP)
         torch = install(options.torch)
+        quiet_lab()
+        say("Trying it out; the first import is slow.")
         status, output = run([VENV_PYTHON, "-c", "import torch, torchvision, tlhelpers"], quiet=True)
         if status:
             raise explain(output, "the first import")
