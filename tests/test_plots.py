@@ -87,6 +87,11 @@ def test_show_batch_finds_names_and_normalisation_by_itself():
     assert (shown(figure)[0][4, 4] * 255).tolist() == pytest.approx([40, 100, 200], abs=0.5)
 
 
+def test_folder_names_wrap_at_their_words():
+    figure = tl.show_images(torch.rand(1, 3, 4, 4), ["branching_filaments"])
+    assert titles(figure) == ["branching\nfilaments"]
+
+
 def test_show_batch_spreads_over_a_dataset():
     values = [round(float(picture[4, 4, 0]) * 255) for picture in shown(tl.show_batch(Pictures(), n=3))]
     assert values == [0, 40, 80]

@@ -67,9 +67,8 @@ def _grid(count: int, ncols: int, lines: int = 0) -> tuple[Figure, list[Axes]]:
 
 
 def _wrap(title: Any, width: int) -> str:
-    return "\n".join(
-        line for part in str(title).split("\n") for line in textwrap.wrap(part, width, break_on_hyphens=False) or [""]
-    )
+    parts = str(title).replace("_", " ").split("\n")  # names of folders break at their words
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, width, break_on_hyphens=False) or [""])
 
 
 def _lines(title: str) -> int:
