@@ -38,7 +38,7 @@ lab: env
 # The mini profile needs no download. One thread for each process: two at a time fill two cores without a quarrel.
 test: env
 	TLHELPERS_PROFILE=mini OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(JOBS) --dist loadscope \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(ARGS)
 
 notebooks: env
 	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times)
