@@ -92,6 +92,7 @@ with torch.no_grad():
 # with the wiring included, and gives them names: first the stem, last the head.
 
 # %%
+# NBVAL_CHECK_OUTPUT
 x = image.unsqueeze(0)
 with torch.no_grad():
     for stage in tl.stages(network):
@@ -135,6 +136,7 @@ tl.check("02.1", network, new_head)
 # order: first freeze all, then add the new head.
 
 # %%
+# NBVAL_CHECK_OUTPUT
 for parameter in network.parameters():
     parameter.requires_grad = False
 network.fc = nn.Linear(network.fc.in_features, 5)
@@ -158,7 +160,7 @@ print(tl.trainable_table(model))
 
 # %% [markdown]
 # Only the head trains. Print this table whenever you freeze something: it costs a second, and a freezing mistake
-# raises no error. The next exercise has such a mistake.
+# raises no error. The next exercise has such a mistake. (The last column, `BatchNorm`, is what section 3 is about.)
 
 # %% [markdown]
 # **Exercise 02.2 (bug hunt): the freeze that does nothing.** This cell comes from a real tutorial, in spirit. It
@@ -234,6 +236,7 @@ print("first three scores after: ", [round(v, 3) for v in answer_after[0, :3].to
 # `model.train()` undoes it. So we write our own version of `train()`:
 
 # %%
+# NBVAL_CHECK_OUTPUT
 def train_mode_by_hand(model):
     model.train()
     for module in model.modules():
@@ -281,8 +284,9 @@ def make_heads(classes):
 
 
 for name, head in make_heads(classes=5).items():
-    row = head.eval()(torch.zeros(1, inputs)).exp().sum().item()
-    print(f"{name:17} {sum(p.numel() for p in head.parameters()):>8,} parameters, exp(outputs) add up to {row:.2f}")
+    size = sum(parameter.numel() for parameter in head.parameters())
+    outputs = head.eval()(torch.zeros(1, inputs))
+    print(f"{name:17} {size:>8,} parameters, exp(outputs) add up to {outputs.exp().sum().item():.2f}")
 
 # %% [markdown]
 # Only the third head returns log-probabilities: undo the logarithm, and they add up to one. The other two return raw
@@ -305,7 +309,8 @@ print(f"cross_entropy(scores):             {F.cross_entropy(scores, labels).item
 
 # %% [markdown]
 # All three agree. `nll_loss` just picks out the true class's log-probability and flips the sign, and `cross_entropy`
-# is log-softmax and `nll_loss` in one step. So LogSoftmax with NLLLoss *is* cross-entropy.
+# is log-softmax and `nll_loss` in one step. So LogSoftmax with NLLLoss *is* cross-entropy. (`nn.CrossEntropyLoss()`
+# and `nn.NLLLoss()` are the same two, packed as modules.)
 #
 # What if head and loss are mixed up? We try all pairings on one answer that is right and very sure. Its loss should
 # be almost zero.
@@ -379,6 +384,7 @@ tl.check("02.3", inputs, flower_head)
 # augmented, validation images are not, and both use the same split.
 
 # %%
+# NBVAL_CHECK_OUTPUT
 from torch.utils.data import Subset, TensorDataset
 
 pair = ["rose", "tulip"]
@@ -400,6 +406,7 @@ print(len(train_rows), "train,", len(val_rows), "validation,", len(test_rows), "
 # place.
 
 # %%
+# NBVAL_CHECK_OUTPUT
 def fresh_start(seed=0):
     tl.seed_everything(seed)
     model = models.get_model(arch, weights="DEFAULT")
@@ -906,7 +913,7 @@ plt.show()
 # - Sum over samples, divide once, keep a copy of the best epoch.
 # - A frozen body needs to run only once. Compare over seeds, on the validation split.
 
-# %% [markdown]
+# %% [markdown] tags=["quiz"]
 # ## Quiz
 #
 # Choose an answer in your head, then open it.
@@ -932,7 +939,7 @@ plt.show()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["quiz"]
 # **2. A head ends with LogSoftmax. Which loss belongs to it?**
 #
 # <details><summary>NLLLoss</summary>
@@ -954,7 +961,7 @@ plt.show()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["quiz"]
 # **3. You want fresh random crops in every epoch *and* cached features. What is true?**
 #
 # <details><summary>Put the augmenting transform into the dataset, then cache</summary>
@@ -975,7 +982,7 @@ plt.show()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["quiz"]
 # **4. Two heads differ by two correct answers on a validation part of a hundred images. What do you conclude?**
 #
 # <details><summary>The better one is better, numbers do not lie</summary>
@@ -996,7 +1003,7 @@ plt.show()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["quiz"]
 # **5. `optimizer = SGD(model.parameters())` stands before `model.fc = nn.Linear(...)`. What will you see?**
 #
 # <details><summary>An error in the first step</summary>
