@@ -128,8 +128,8 @@ def random_state_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def network_available(url: str = "https://download.pytorch.org", timeout: float = 5.0) -> bool:
-    """True when the server that holds the ImageNet weights answers within `timeout` seconds (any answer counts).
+def network_available(url: str | None = None, timeout: float = 5.0) -> bool:
+    """True when `url` answers within `timeout` seconds (any answer counts); default: torchvision's ResNet-18 weights.
 
     >>> network_available("http://127.0.0.1:9", timeout=0.5)
     False
@@ -137,6 +137,10 @@ def network_available(url: str = "https://download.pytorch.org", timeout: float 
     import urllib.error
     import urllib.request
 
+    if url is None:
+        from torchvision.models import ResNet18_Weights
+
+        url = ResNet18_Weights.DEFAULT.url
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout).close()
     except urllib.error.HTTPError:
