@@ -89,7 +89,7 @@ for label in range(len(raw.classes)):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-train_index, val_index, test_index = tl.stratified_split(raw.targets, fractions=(0.6, 0.2, 0.2), seed=0)
+train_index, val_index, test_index = tl.stratified_split(raw.targets, (0.6, 0.2, 0.2), seed=0)
 for name, part in {"train": train_index, "val": val_index, "test": test_index}.items():
     counts = [sum(raw.targets[i] == label for i in part) for label in range(len(raw.classes))]
     print(f"{name:5} {len(part):4} images, per class {counts}, by hand {len(by_hand[name])}")
@@ -105,7 +105,7 @@ print("shared by train and val:", len(set(train_index) & set(val_index)))
 # NBVAL_CHECK_OUTPUT
 import numpy as np
 
-flower, label = raw[train_index[227]]
+flower, label = raw[train_index[219]]
 pixels = np.array(flower)
 print(raw.classes[label], flower.mode, "width x height", flower.size)
 print("as an array:", pixels.shape, pixels.dtype)
@@ -131,7 +131,8 @@ from torchvision.transforms import v2
 
 old = transforms.ToTensor()(flower)
 to_float = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
-print("ToTensor as by hand:", torch.allclose(old, x), "| v2 as by hand:", torch.allclose(to_float(flower), x))
+print("ToTensor as by hand:", torch.allclose(old, x))
+print("v2 as by hand:      ", torch.allclose(to_float(flower), x))
 
 # %% [markdown]
 # `scale=True` is easy to forget, because it is not the default.
@@ -212,7 +213,8 @@ show_draws(
 
 # %%
 torch.manual_seed(0)
-boxes = [v2.RandomResizedCrop.get_params(flower, scale=[0.8, 1.0], ratio=[1.0, 1.0]) for _ in range(1000)]
+draw = v2.RandomResizedCrop.get_params
+boxes = [draw(flower, scale=[0.8, 1.0], ratio=[1.0, 1.0]) for _ in range(1000)]
 side = np.array([width / flower.width for top, left, height, width in boxes])
 print(f"side: {side.min():.2f} to {side.max():.2f} of the full side")
 print(f"area: {(side**2).min():.2f} to {(side**2).max():.2f} of the full area")
@@ -276,9 +278,11 @@ show_draws(
 # **Predict:** do they fall off?
 
 # %%
-recipe = v2.Compose([v2.RandomResizedCrop(73, scale=(0.8, 1.0)), v2.RandomRotation(15), v2.CenterCrop(64)])
-paper = v2.functional.to_pil_image(torch.full((3, 96, 96), 0.8))
-show_draws({"the recipe on a flower": recipe, "the same recipe on grey paper": lambda _: recipe(paper)}, flower)
+crop = v2.RandomResizedCrop(73, scale=(0.8, 1.0))
+recipe = v2.Compose([crop, v2.RandomRotation(15), v2.CenterCrop(64)])
+paper = v2.functional.to_pil_image(torch.full((3, 96, 96), 0.8))  # plain grey
+show_draws({"the recipe on a flower": recipe}, flower)
+show_draws({"the same recipe on grey paper": recipe}, paper)
 spoiled = [np.array(recipe(paper)).min() == 0 for _ in range(300)]
 print(f"pictures with a black corner: {np.mean(spoiled):.0%}")
 
@@ -341,9 +345,9 @@ show_draws(
 # %% [markdown]
 # *What the figure shows:* a gentle colour change in the upper row, the full turn of the colour wheel in the lower one.
 #
-# In the lower row the same flower is green, blue or purple. If colour tells your classes apart, that is no longer the
-# same flower. Always look at such a grid before you train: if *you* can no longer name the class, the network learns
-# noise.
+# The upper row could be the same flower in another hour of the day. The lower row has colours that no sunflower has. If
+# colour tells your classes apart, that is no longer the same label. Always look at such a grid before you train: if
+# *you* can no longer name the class, the network learns noise.
 
 # %% [markdown]
 # ## 6 · Normalize
@@ -358,7 +362,8 @@ by_hand = (x - mean) / std
 normalize = v2.Normalize(tl.IMAGENET_MEAN, tl.IMAGENET_STD)
 print("mean", tl.IMAGENET_MEAN, "std", tl.IMAGENET_STD)
 print("Normalize as by hand:", torch.allclose(normalize(x), by_hand))
-print(f"range before: {x.min():.2f} to {x.max():.2f}, after: {by_hand.min():.2f} to {by_hand.max():.2f}")
+print(f"range before: {x.min():.2f} to {x.max():.2f}")
+print(f"range after:  {by_hand.min():.2f} to {by_hand.max():.2f}")
 
 # %% [markdown]
 # Those six numbers were measured on ImageNet, a collection of more than a million photographs, and nearly every
@@ -370,7 +375,8 @@ print(f"range before: {x.min():.2f} to {x.max():.2f}, after: {by_hand.min():.2f}
 # %%
 back = by_hand * std + mean
 print("as the helper does:", torch.allclose(back, tl.denormalize(by_hand), atol=1e-5))
-tl.show_images([x, by_hand.clamp(0, 1), back], ["0 to 1", "normalised,\nshown as it is", "denormalised"], ncols=3)
+titles = ["0 to 1", "normalised,\nshown as it is", "denormalised"]
+tl.show_images([x, by_hand.clamp(0, 1), back], titles, ncols=3)
 plt.show()
 
 # %% [markdown]
@@ -491,8 +497,9 @@ tl.check("01.4", my_preset, preset)
 
 # %%
 size, mean, std = preset.crop_size[0], preset.mean, preset.std
+mean_colour = [round(255 * value) for value in mean]
 train_pipeline = v2.Compose([
-    v2.RandomRotation(15, interpolation=v2.InterpolationMode.BILINEAR, fill=[round(255 * m) for m in mean]),
+    v2.RandomRotation(15, v2.InterpolationMode.BILINEAR, fill=mean_colour),
     v2.RandomResizedCrop(size, scale=(0.8, 1.0)),
     v2.RandomHorizontalFlip(),
     v2.ToImage(),
@@ -512,7 +519,7 @@ train_set = Subset(datasets.ImageFolder(raw.root, transform=train_pipeline), tra
 val_set = Subset(datasets.ImageFolder(raw.root, transform=eval_pipeline), val_index)
 torch.manual_seed(0)
 images = [train_set[3][0] for _ in range(6)] + [val_set[3][0] for _ in range(6)]
-titles = [f"training, look {i}" for i in range(1, 7)] + [f"validation, look {i}" for i in range(1, 7)]
+titles = [f"{part}, look {i}" for part in ["training", "validation"] for i in range(1, 7)]
 tl.show_images(images, titles, ncols=6, mean=mean, std=std)
 plt.show()
 
@@ -557,12 +564,12 @@ tl.check("01.5", train_part, val_part)
 # seed of its own, so that the order can be repeated.
 
 # %%
-# NBVAL_CHECK_OUTPUT
 from torch.utils.data import DataLoader
 
 train_loader = DataLoader(train_set, batch_size=32, shuffle=True)
 images, labels = next(iter(train_loader))
-print("one batch:", images.shape[:2], images.dtype, "| labels:", tuple(labels.shape), labels.dtype)
+print("images:", tuple(images.shape), images.dtype)
+print("labels:", tuple(labels.shape), labels.dtype)
 print("batches in one epoch:", len(train_loader), "| images in the last one:", len(train_set) % 32)
 
 # %% [markdown]
@@ -633,9 +640,10 @@ for ax, result in zip(axes, [everywhere, only_prediction]):
     for row, scores in enumerate(result.values()):
         ax.plot(scores, [row] * len(scores), "o", alpha=0.6)
         ax.plot(np.mean(scores), row, "k|", markersize=16)
-    ax.set(xlabel="validation accuracy", xlim=(0, 1), yticks=range(len(ways)), yticklabels=list(ways))
-axes[0].set_title("wrong everywhere")
-axes[1].set_title("wrong only at prediction")
+    ax.set(xlabel="validation accuracy", xlim=(0, 1))
+    ax.set_yticks(range(len(ways)), list(ways))
+axes[0].set_title("prepared like this everywhere")
+axes[1].set_title("like this only at prediction")
 axes[0].invert_yaxis()
 plt.show()
 
@@ -649,16 +657,17 @@ plt.show()
 # %%
 print(f"{'':18}{'everywhere':>14}{'only at prediction':>22}")
 for way in ways:
-    columns = [f"{np.mean(scores[way]):.0%} ± {np.std(scores[way]):.0%}" for scores in (everywhere, only_prediction)]
-    print(f"{way:18}{columns[0]:>14}{columns[1]:>22}")
+    pair = everywhere[way], only_prediction[way]
+    left, right = [f"{np.mean(scores):.0%} ± {np.std(scores):.0%}" for scores in pair]
+    print(f"{way:18}{left:>14}{right:>22}")
 
 # %% [markdown]
-# Read the table with care for the ± column, the spread over the splits: a gap smaller than that is no gap.
+# The ± is the spread over the five splits. A gap smaller than that is no gap.
 #
-# Three readings hold for nearly every backbone. A mistake made **everywhere** costs less than one would fear, since the
-# classifier learns on the same odd numbers that it will see later. The same mistake **only at prediction** costs far
-# more: the classifier meets numbers it was never trained for. And numbers of a very different size, as without
-# `scale=True`, do the most harm. Own statistics change little.
+# Now compare the columns. A mistake made **everywhere** costs less than one would fear: the classifier learns on the
+# same odd numbers that it will meet later. The same mistake **only at prediction** is another matter, because then it
+# meets numbers it was never trained for. Without `Normalize`, or without `scale=True`, most answers are wrong, from a
+# network that was trained well. Own statistics, in contrast, are close to the backbone's and hardly matter here.
 
 # %% [markdown]
 # None of these mistakes raised an error or printed a warning. A score that is merely disappointing is all you get. So
@@ -667,7 +676,8 @@ for way in ways:
 
 # %%
 images, labels = next(iter(DataLoader(val_set, batch_size=32)))
-print(tuple(images.shape), images.dtype, f"range {images.min():.1f} to {images.max():.1f}, mean {images.mean():.1f}")
+print(tuple(images.shape), images.dtype)
+print(f"range {images.min():.1f} to {images.max():.1f}, mean {images.mean():.1f}")
 
 # %% [markdown]
 # Around zero, a few units wide: normalised, once.
@@ -720,7 +730,8 @@ print(tuple(images.shape), images.dtype, f"range {images.min():.1f} to {images.m
 # <details><summary>The batches are too small</summary>
 # No: with the network in eval mode, an image's score does not depend on its batch.
 # </details>
-#
+
+# %% [markdown] tags=["quiz"]
 # **3. You fine-tune an ImageNet backbone on X-ray pictures. Which mean and std?**
 #
 # <details><summary>Those of weights.transforms()</summary>
@@ -745,7 +756,8 @@ print(tuple(images.shape), images.dtype, f"range {images.min():.1f} to {images.m
 # <details><summary>ColorJitter with small numbers</summary>
 # Harmless: the digit stays what it is in other light.
 # </details>
-#
+
+# %% [markdown] tags=["quiz"]
 # **5. A picture on your screen has neon colours and black holes. What now?**
 #
 # <details><summary>Throw the picture away</summary>
