@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -95,12 +96,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CourseError(f"{path}: there is no such file.")
     try:
-        start = path.open("rb").read(4)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"  # what torch.save writes
+        with warnings.catch_warnings():  # a foreign file gets one clear sentence, not torch's guesses as well
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CourseError(f"{path} cannot be read: {why_download_failed(error)}.") from error
     except Exception as error:  # damaged bytes raise nearly anything: RuntimeError, EOFError, UnpicklingError, KeyError
-        if start == b"PK\x03\x04" and "weights_only" not in str(error).lower():
+        if is_zip and "weights_only" not in str(error).lower():
             raise CourseError(f"{path} is cut short or damaged. Save it again, or use an older copy.") from error
         raise CourseError(f"{path} is not a checkpoint of this course.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -103,7 +103,8 @@ def _check_first_scores(model: nn.Module, train_loader: Any, val_loader: Any) ->
 
 def _first_batch(loader: Any) -> Iterable:
     """The first sample as a batch, fetched here: iterating over the loader would start its worker processes."""
-    if isinstance(loader, torch.utils.data.DataLoader) and hasattr(loader.dataset, "__getitem__") and loader.batch_size:
+    is_stream = isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset)
+    if isinstance(loader, torch.utils.data.DataLoader) and loader.batch_size and not is_stream:
         return [loader.collate_fn([loader.dataset[0]])]
     return loader
 
