@@ -133,7 +133,7 @@ def test_head_blank():
     [
         (head(), "raw scores"),
         (head(nn.Softmax(dim=1)), "outputs are probabilities"),
-        (head(nn.LogSoftmax(dim=0)), "over the pictures (dim=0)"),
+        (head(nn.LogSoftmax(dim=0)), "over the images (dim=0)"),
         (head(nn.LogSoftmax(dim=1), classes=5), "102 classes"),
         (head(nn.LogSoftmax(dim=1), hidden=128), "both should be 256"),
         (head(nn.LogSoftmax(dim=1), inputs=100), "512 features arrive"),
@@ -247,7 +247,7 @@ def test_accuracy_blank(answer):
         (lambda b: sum(r for r, n in b) / (len(b) * b[0][1]), "counts the short batch as a full one"),
         (lambda b: sum(r for r, n in b) / len(b), "right answers per batch"),
         (lambda b: 100 * sum(r for r, n in b) / sum(n for r, n in b), "in per cent"),
-        (lambda b: 0.5, "65 of 74 pictures"),
+        (lambda b: 0.5, "65 of 74 images"),
         (0.878, "give the function itself"),
         (lambda b: b[0]["right"], "the check cannot work with this answer"),
     ],
@@ -350,7 +350,7 @@ def test_predicted_class_blank(answer):
     [
         (in_train_mode, "different answers"),
         (mode_left_alone, "different answers"),
-        (only_dropout_stopped, "BatchNorm learned from the picture"),
+        (only_dropout_stopped, "BatchNorm learned from the image"),
         (scores_returned, "a tensor of several numbers"),
         (score_instead_of_class, "use argmax(dim=1)"),
         (batch_forgotten, "the check cannot work with this answer"),

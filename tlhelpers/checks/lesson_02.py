@@ -27,7 +27,7 @@ def check_new_head(network, new_head):
     require(given == inputs, f"your layer takes {given} numbers, but {inputs} arrive: ask the old head, fc.in_features")
     require(
         new_head.out_features == 5,
-        f"your layer gives {new_head.out_features} scores per picture: five flowers need five",
+        f"your layer gives {new_head.out_features} scores per image: five flowers need five",
     )
     return f"{inputs} features go in, one score per flower comes out, and the line works for any network with an fc"
 
@@ -71,7 +71,7 @@ def check_flower_head(inputs, head):
     given = linear[0].in_features
     require(given == inputs, f"the first layer takes {given} numbers, but {inputs} features arrive: use inputs")
     classes = linear[1].out_features
-    require(classes == 102, f"the head gives {classes} numbers per picture: the set has 102 classes")
+    require(classes == 102, f"the head gives {classes} numbers per image: the set has 102 classes")
     kinds = [type(part) for part in head.modules()]
     require(
         nn.ReLU in kinds,
@@ -104,11 +104,11 @@ def _check_log_probabilities(head: nn.Module, first: nn.Linear) -> None:
     require((out <= 1e-6).all(), "the outputs are raw scores: the last layer, nn.LogSoftmax(dim=1), is missing")
     require(
         not torch.allclose(out.exp().sum(dim=0), torch.ones(102).to(out), atol=1e-3),
-        "the probabilities add up to one over the pictures (dim=0): each picture needs its own sum, so use dim=1",
+        "the probabilities add up to one over the images (dim=0): each image needs its own sum, so use dim=1",
     )
     require(
         torch.allclose(out.exp().sum(dim=1), torch.ones(7).to(out), atol=1e-3),
-        "exp(outputs) of one picture do not add up to one: LogSoftmax(dim=1) has to be the last layer",
+        "exp(outputs) of one image do not add up to one: LogSoftmax(dim=1) has to be the last layer",
     )
 
 
@@ -125,8 +125,8 @@ def check_optimizer(pupil, optimizer):
     )
     require(
         training & held,
-        "the optimiser does not hold the new head: it was made before the head was replaced, and trains a head that "
-        "is no longer there",
+        "the optimiser does not hold the new head: its steps train a head that is no longer there. When did it get "
+        "its list?",
     )
     strangers = held - set(own)
     require(
@@ -158,11 +158,11 @@ def check_accuracy(accuracy):
     got_even, got, right = float(got_even), float(got), 65 / 74
     require(
         abs(got - 70 / 3) > 1e-6 and abs(got - 65 / 3) > 1e-6,
-        "that is right answers per batch: divide by the number of pictures, not of batches",
+        "that is right answers per batch: divide by the number of images, not of batches",
     )
     require(
         abs(got - 2.1 / 3) > 1e-6,
-        "each batch still counts the same, so the ten pictures of the short one weigh as much as a full batch",
+        "each batch still counts the same, so the ten images of the short one weigh as much as a full batch",
     )
     require(
         abs(got - 65 / 96) > 1e-6,
@@ -171,10 +171,10 @@ def check_accuracy(accuracy):
     require(abs(got - 100 * right) > 1e-3, "that is in per cent: return a share between 0 and 1")
     require(
         abs(got_even - 40 / 64) < 1e-6 and abs(got - right) < 1e-6,
-        f"for {ragged} it gives {got:.4f}, but 65 of 74 pictures are right: add up the right answers, add up the "
+        f"for {ragged} it gives {got:.4f}, but 65 of 74 images are right: add up the right answers, add up the "
         "sizes, divide once",
     )
-    return "sums first, one division last: now every picture weighs the same, whatever batch it was in"
+    return "sums first, one division last: now every image weighs the same, whatever batch it was in"
 
 
 @exercise("02.6", expects="a function that takes a model and returns a dictionary of tensors")
@@ -198,8 +198,8 @@ def check_snapshot(snapshot):
             tensor.add_(1)
     require(
         all(torch.equal(kept[name].cpu(), before[name]) for name in before),
-        "the snapshot changed while the model went on training: it holds the model's own tensors. A new dictionary is "
-        "not enough, copy each tensor",
+        "the snapshot changed while the model went on training: it holds the model's own tensors, and a new "
+        "dictionary around them does not help",
     )
     model.load_state_dict(kept)
     return "each tensor is a copy, BatchNorm's statistics too, so the best epoch can really be put back"
@@ -220,7 +220,7 @@ class _Moody(nn.Module):
         return self.drop(scores) + 0 * self.norm(images).mean()
 
 
-@exercise("02.7", expects="a function that takes a model and one picture of shape (3, height, width)")
+@exercise("02.7", expects="a function that takes a model and one image of shape (3, height, width)")
 def check_predicted_class(predicted_class):
     attempted(predicted_class)
     require(callable(predicted_class), "give the function itself, predicted_class, not what it returns")
@@ -240,13 +240,13 @@ def check_predicted_class(predicted_class):
     drifted = any(not torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
     require(
         len(found) == 1,
-        f"the same picture got {len(found)} different answers: dropout is still rolling dice, so the model is in train "
-        "mode. Call model.eval() first",
+        f"the same image got {len(found)} different answers: the model is in train mode, where dropout rolls "
+        "dice",
     )
     require(
         not drifted,
-        "the answers agree, but BatchNorm learned from the picture: the model is still in train mode, call eval()",
+        "the answers agree, but BatchNorm learned from the image: the model is still in train mode, call eval()",
     )
     require(found == {3}, f"the highest score belongs to class 3, the function says {found.pop()}: use argmax(dim=1)")
-    reason = "eval mode stops dropout and BatchNorm, so the same picture gets the same answer every time"
+    reason = "eval mode stops dropout and BatchNorm, so the same image gets the same answer every time"
     return reason + (" (under torch.no_grad() it would also need less memory)" if model.with_gradient else "")
