@@ -629,8 +629,8 @@ plt.show()
 # *What the figure shows:* loss (above) and accuracy (below) of rose-or-tulip by epoch, for training and validation,
 # with the best epoch marked.
 #
-# Training images are augmented, validation images are not. So a validation curve that is *better* than the training
-# curve is nothing to worry about here.
+# A validation curve that is *better* than the training curve is nothing to worry about here: only training images are
+# augmented, and the training figures are collected while the head is still improving.
 
 # %% [markdown]
 # ## 7 · Many classes, and images seen only once
@@ -814,7 +814,7 @@ for (true, predicted), count in pairs.most_common(5):
     print(f"{count} x  {val_flowers.classes[true]}  was taken for  {val_flowers.classes[predicted]}")
 
 # %%
-tl.plot_confused(predictions, val_flowers, val_flowers.classes, k=3)
+tl.plot_confused(predictions, val_flowers, val_flowers.classes, k=2)
 plt.show()
 
 # %% [markdown]
