@@ -283,14 +283,19 @@ recipe = v2.Compose([crop, v2.RandomRotation(15), v2.CenterCrop(64)])
 paper = v2.functional.to_pil_image(torch.full((3, 96, 96), 0.8))  # plain grey
 show_draws({"the recipe on a flower": recipe}, flower)
 show_draws({"the same recipe on grey paper": recipe}, paper)
-spoiled = [np.array(recipe(paper)).min() == 0 for _ in range(300)]
-print(f"pictures with a black corner: {np.mean(spoiled):.0%}")
 
 # %% [markdown]
 # *What the figure shows:* the recipe on a flower and on grey paper; small black triangles remain in some corners.
 #
-# They are small, and not in every picture. Yet they never occur at prediction time, and nobody asked for them. The
-# cause is geometry: a square turned by an angle needs a margin, and the margin here is a little too narrow.
+# How often does that happen? Count over many draws on the grey paper:
+
+# %%
+spoiled = [np.array(recipe(paper)).min() == 0 for _ in range(300)]
+print(f"pictures with a black corner: {np.mean(spoiled):.0%}")
+
+# %% [markdown]
+# The triangles are small, and not in every picture. Yet they never occur at prediction time, and nobody asked for them.
+# The cause is geometry: a square that is turned needs a margin, and the margin here is a little too narrow.
 
 # %% [markdown]
 # **Exercise 01.2 (bug hunt)** The cell below is that recipe. Change it so that no black corner is ever left, and keep
@@ -433,11 +438,8 @@ from torch.utils.data import Subset
 
 training_part = Subset(datasets.ImageFolder(raw.root, transform=plain), train_index)
 flower_mean, flower_std = tl.dataset_statistics(training_part)
-print("                red   green  blue")
-print("ImageNet mean ", "  ".join(f"{value:.3f}" for value in tl.IMAGENET_MEAN))
-print("own mean      ", "  ".join(f"{value:.3f}" for value in flower_mean))
-print("ImageNet std  ", "  ".join(f"{value:.3f}" for value in tl.IMAGENET_STD))
-print("own std       ", "  ".join(f"{value:.3f}" for value in flower_std))
+print("mean (red, green, blue): own", np.round(flower_mean, 3), "ImageNet", tl.IMAGENET_MEAN)
+print("std  (red, green, blue): own", np.round(flower_std, 3), "ImageNet", tl.IMAGENET_STD)
 
 # %% [markdown]
 # Your flowers have their own colours, so the rows differ. By how much it matters to a pretrained backbone is measured
@@ -517,7 +519,6 @@ eval_pipeline = weights.transforms()
 # %%
 train_set = Subset(datasets.ImageFolder(raw.root, transform=train_pipeline), train_index)
 val_set = Subset(datasets.ImageFolder(raw.root, transform=eval_pipeline), val_index)
-torch.manual_seed(0)
 images = [train_set[3][0] for _ in range(6)] + [val_set[3][0] for _ in range(6)]
 titles = [f"{part}, look {i}" for part in ["training", "validation"] for i in range(1, 7)]
 tl.show_images(images, titles, ncols=6, mean=mean, std=std)
@@ -568,8 +569,7 @@ from torch.utils.data import DataLoader
 
 train_loader = DataLoader(train_set, batch_size=32, shuffle=True)
 images, labels = next(iter(train_loader))
-print("images:", tuple(images.shape), images.dtype)
-print("labels:", tuple(labels.shape), labels.dtype)
+print("images", tuple(images.shape), images.dtype, "| labels", tuple(labels.shape), labels.dtype)
 print("batches in one epoch:", len(train_loader), "| images in the last one:", len(train_set) % 32)
 
 # %% [markdown]
@@ -612,8 +612,11 @@ prepared = {name: features(v2.Compose(frame + steps)) for name, steps in ways.it
 # A mistake can be made in two places. Either **everywhere**, in training and in prediction alike. Or **only at
 # prediction**: the training was right, and the small script that uses the model forgets a step.
 #
-# **Predict:** which of the two hurts more? And which of the five ways is worst? Five random splits of train and
-# validation show how far a result wobbles.
+# As in lesson 00 we pretend to have about ten training images per class; the rest, apart from the test part, is for
+# validation. Five random choices of the ten show how far a result wobbles. The lines below train the linear classifier
+# with scikit-learn; lesson 02 looks inside.
+#
+# **Predict:** which hurts more? And which of the five ways is worst?
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -624,7 +627,7 @@ targets = np.array(raw.targets)
 everywhere, only_prediction = {name: [] for name in ways}, {name: [] for name in ways}
 rest = [i for i in range(len(raw)) if i not in set(test_index)]  # the test images stay out of this
 for seed in range(5):
-    train, val = tl.stratified_split(targets[rest], fractions=(0.75, 0.25), seed=seed)
+    train, val = tl.stratified_split(targets[rest], fractions=(0.1, 0.9), seed=seed)
     train, val = np.array(rest)[train], np.array(rest)[val]
     for way, numbers in prepared.items():
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -648,7 +651,7 @@ axes[0].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* each dot is the validation accuracy on one split, the black stroke is the mean of the five;
+# *What the figure shows:* each dot is the validation accuracy of one choice, the black stroke is the mean of the five;
 # left, training and prediction made the same mistake, right, only the prediction made it.
 
 # %% [markdown]
@@ -662,12 +665,12 @@ for way in ways:
     print(f"{way:18}{left:>14}{right:>22}")
 
 # %% [markdown]
-# The ± is the spread over the five splits. A gap smaller than that is no gap.
+# The ± is the spread over the five choices. A gap smaller than that is no gap.
 #
-# Now compare the columns. A mistake made **everywhere** costs less than one would fear: the classifier learns on the
-# same odd numbers that it will meet later. The same mistake **only at prediction** is another matter, because then it
-# meets numbers it was never trained for. Without `Normalize`, or without `scale=True`, most answers are wrong, from a
-# network that was trained well. Own statistics, in contrast, are close to the backbone's and hardly matter here.
+# Now compare the columns. A mistake made **everywhere** costs little: the classifier learns on the same odd numbers
+# that it will meet later. The same mistake **only at prediction** is another matter, because then it meets numbers it
+# was never trained for. Worst are numbers of quite another size, as without `scale=True`: most answers are wrong, from
+# a network that was trained well. Own statistics are close to the backbone's and hardly matter here.
 
 # %% [markdown]
 # None of these mistakes raised an error or printed a warning. A score that is merely disappointing is all you get. So
