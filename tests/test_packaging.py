@@ -86,13 +86,6 @@ def test_every_import_is_declared():
             assert not unknown, f"{path.relative_to(ROOT)} imports {unknown}, pyproject.toml does not list it"
 
 
-def test_the_package_needs_no_jupyter_to_be_imported():
-    """A lesson is also a script for machines with torch and no Jupyter; tools for testing are not needed either."""
-    code = "import sys, tlhelpers; print({'IPython', 'ipywidgets', 'pytest', 'matplotlib'} & set(sys.modules) or None)"
-    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output.strip() == "None"
-
-
 def test_no_address_of_a_package_index_and_no_path_of_one_machine():
     index = re.compile(r"https?://[^\s\"']+/simple\b|download\.pytorch\.org/whl|files\.pythonhosted\.org")
     for path in tracked_files():

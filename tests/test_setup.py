@@ -6,6 +6,7 @@ folder makes that step print the file and fail. Nothing is installed and no netw
 
 import ast
 import json
+import os
 import shutil
 import sys
 import time
@@ -137,7 +138,9 @@ def test_an_old_python_gets_far_enough_to_say_so(monkeypatch, capsys):
 
 
 def test_the_running_python_is_taken_when_none_is_asked_for():
-    assert setup_env.find_python("") == (sys.executable, sys.version_info[:2])
+    python, version = setup_env.find_python("")
+    assert version == sys.version_info[:2]
+    assert os.path.realpath(python) == os.path.realpath(sys.executable)  # or, inside .venv, the one it was made from
 
 
 def test_disk_too_small_before(course):
