@@ -4,9 +4,9 @@
     python data/measure.py --only flowers-102 --arch resnet10 --strategy frozen
     python data/measure.py --table                  # only rewrite the tables
 
-Four strategies, three seeds each:
+Strategies, three seeds each:
 
-    scratch        the whole network from random weights
+    scratch        the whole network from random weights, 4 epochs (as a lesson would) or 8
     random frozen  a linear head on a random network's features; the better of two readings of its BatchNorm
                    (untouched statistics, or statistics measured on the training images) counts
     frozen         a linear head on the bundled backbone's features
@@ -35,17 +35,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "data")]
 
 from pretrain import MEAN, META, STD, body, features  # noqa: E402
-from torchvision.datasets import Flowers102, ImageFolder  # noqa: E402
+from torchvision.datasets import ImageFolder  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
-from tlhelpers import backbones  # noqa: E402
+from tlhelpers import MiniFlowers102, backbones  # noqa: E402
 
 RESULTS = ROOT / "data" / "results.json"
 CARD = ROOT / "data" / "README.md"
 ARCHS = ["resnet10", "efficientnet_mini"]
-STRATEGIES = ["scratch", "random frozen", "frozen", "fine-tuned"]
-EPOCHS = {"flowers-102": 12, "microscopy": 12}
-RATES = {"scratch": (3e-3, 1e-3), "fine-tuned": (1e-3, 3e-4)}
+STRATEGIES = ["scratch", "scratch, 8 epochs", "random frozen", "frozen", "fine-tuned"]
+EPOCHS = 4  # what a lesson spends
+LONGER = 8
+RATES = {"scratch": (3e-3, 1e-3), "scratch, 8 epochs": (3e-3, 1e-3), "fine-tuned": (1e-3, 3e-4)}
 SEEDS = (0, 1, 2)
 PIXELS = v2.Compose([v2.Resize(72), v2.CenterCrop(72), v2.PILToTensor()])
 
@@ -62,7 +63,7 @@ def load(name: str) -> dict[str, Split]:
     """The train, validation and test parts of a bundled set (microscopy: 60/20/20 of every class, seed 0)."""
     root = ROOT / "data" / "mini"
     if name == "flowers-102":
-        parts = {part: Flowers102(str(root), split=part, transform=PIXELS) for part in ("train", "val", "test")}
+        parts = {part: MiniFlowers102(root, split=part, transform=PIXELS) for part in ("train", "val", "test")}
         return {part: stack(dataset) for part, dataset in parts.items()}
     dataset = ImageFolder(str(root / name), transform=PIXELS)
     targets, picked = np.array(dataset.targets), {"train": [], "val": [], "test": []}
@@ -130,8 +131,8 @@ def head(train, val, test, labels, Cs=(1e-3, 1e-2, 1e-1)) -> dict:
     best = None
     for C in Cs:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 300 steps are enough for an accuracy
-            probe = LogisticRegression(C=C, max_iter=300, tol=1e-3).fit(x_train, labels[0])
+            warnings.simplefilter("ignore")  # 100 steps are enough for an accuracy
+            probe = LogisticRegression(C=C, max_iter=100, tol=1e-3).fit(x_train, labels[0])
         score = probe.score(x_val, labels[1])
         if best is None or score > best["val"]:
             best = {"C": C, "val": score, "probe": probe}
@@ -210,16 +211,22 @@ def run(name: str, arch: str, strategy: str, seed: int, data: dict[str, Split], 
         found["readings"] = [round(r["test"], 4) for r in readings]
     else:
         bundled, rates = strategy == "fine-tuned", RATES[strategy]
-        if seed != SEEDS[0]:
-            rates = (results[f"{name}|{arch}|{strategy}|{SEEDS[0]}"]["rate"],)
-        found = max((train_all(arch, data, seed, bundled, r, EPOCHS[name]) for r in rates), key=lambda r: r["val"])
+        first = results.get(f"{name}|{ARCHS[0]}|{strategy}|{SEEDS[0]}")
+        if first and (arch, seed) != (ARCHS[0], SEEDS[0]):
+            rates = (first["rate"],)
+        epochs = LONGER if strategy.endswith("8 epochs") else EPOCHS
+        found = max((train_all(arch, data, seed, bundled, r, epochs) for r in rates), key=lambda r: r["val"])
     plain = {"val", "test", "C", "rate", "readings"}
     return {k: round(v, 4) if isinstance(v, float) and k != "rate" else v for k, v in found.items() if k in plain}
 
 
 def photographs(arch: str, bundled: bool, seed: int) -> dict:
-    """Linear probe on real ants and bees at 64 px: trained on the train folder (C by 5-fold there), scored on val."""
+    """Linear probe on real ants and bees at 64 px, C chosen by 5-fold inside whatever part it is fitted on.
+
+    ``test``: fitted on the train folder, scored on the val folder (153 photographs). ``all``: 5-fold over both.
+    """
     from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -234,35 +241,39 @@ def photographs(arch: str, bundled: bool, seed: int) -> dict:
         (train, y_train), (val, y_val) = ((features(extractor, x), y.numpy()) for x, y in splits)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            probe = make_pipeline(
-                StandardScaler(), LogisticRegressionCV(Cs=(1e-4, 1e-3, 1e-2, 1e-1), cv=5, max_iter=2000)
-            )
-            probe.fit(train, y_train)
-        scores = probe[-1].scores_[1].mean(0)
-        here = {"cv": round(float(scores.max()), 4), "test": round(probe.score(val, y_val), 4)}
+            C = LogisticRegressionCV(Cs=(1e-4, 1e-3, 1e-2, 1e-1), cv=5, max_iter=1000)
+            probe = make_pipeline(StandardScaler(), C).fit(train, y_train)
+            folds = StratifiedKFold(5, shuffle=True, random_state=0)
+            pooled = cross_val_score(probe, np.concatenate([train, val]), np.concatenate([y_train, y_val]), cv=folds)
+        here = {
+            "cv": round(float(probe[-1].scores_[1].mean(0).max()), 4),
+            "test": round(probe.score(val, y_val), 4),
+            "all": round(float(pooled.mean()), 4),
+        }
         if found is None or here["cv"] > found["cv"]:
             found = here
     return found
 
 
-def summary(results: dict, key: str) -> tuple[float, float, int]:
+def summary(results: dict, key: str, figure: str = "test") -> tuple[float, float, int]:
     """Mean and standard deviation over seeds, in per cent, and how many seeds."""
-    values = [100 * row["test"] for k, row in results.items() if k.rsplit("|", 1)[0] == key]
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, len(values)
+    values = [100 * row[figure] for k, row in results.items() if k.rsplit("|", 1)[0] == key and figure in row]
+    return float(np.mean(values or [0])), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, len(values)
 
 
 def table(results: dict) -> str:
     """The Markdown tables of the data card."""
     lines = []
-    for name, title in (
-        ("flowers-102", "MiniFlowers102"),
-        ("microscopy", "microscopy"),
-        ("photographs", "real ants and bees"),
+    for name, figure, title in (
+        ("flowers-102", "test", "MiniFlowers102 test, accuracy in %"),
+        ("microscopy", "test", "microscopy test, accuracy in %"),
+        ("photographs", "test", "real ants and bees, val folder, accuracy in %"),
+        ("photographs", "all", "real ants and bees, 5-fold over all, accuracy in %"),
     ):
         columns = [s for s in STRATEGIES if any(k.split("|")[0] == name and k.split("|")[2] == s for k in results)]
         if not columns:
             continue
-        lines += ["", f"| {title}, test accuracy in % | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+        lines += ["", f"| {title} | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
         for arch in ARCHS:
             cells = []
             for strategy in columns:
@@ -270,11 +281,14 @@ def table(results: dict) -> str:
                 if not any(k.startswith(key + "|") for k in results):
                     cells.append("–")
                     continue
-                mean, spread, seeds = summary(results, key)
+                mean, spread, seeds = summary(results, key, figure)
                 cells.append(f"{mean:.1f} ± {spread:.1f}" if seeds > 1 else f"{mean:.1f}")
             lines.append(f"| `{arch}` | {' | '.join(cells)} |")
     cores, version = results["machine"]["cores"], results["machine"]["torch"]
-    lines += ["", f"Mean ± standard deviation over seeds 0, 1, 2. Machine: {cores} CPU cores, torch {version}."]
+    rates = {k.split("|")[2]: r["rate"] for k, r in results.items() if k.startswith("flowers-102") and "rate" in r}
+    chosen = ", ".join(f"{rate:g} for {strategy}" for strategy, rate in sorted(rates.items()))
+    lines += ["", f"Mean ± standard deviation over seeds 0, 1, 2. Learning rates on MiniFlowers102: {chosen}."]
+    lines += [f"Machine: {cores} CPU cores, torch {version}."]
     return "\n".join(lines[1:])
 
 
@@ -318,7 +332,7 @@ def main() -> None:
         data = load(name) if name != "photographs" else {}
         for arch in [args.arch] if args.arch else ARCHS:
             for strategy in [args.strategy] if args.strategy else STRATEGIES:
-                if name == "photographs" and strategy in ("scratch", "fine-tuned"):
+                if name == "photographs" and strategy not in ("frozen", "random frozen"):
                     continue
                 for seed in SEEDS[:1] if name == "photographs" and strategy == "frozen" else SEEDS:
                     key = f"{name}|{arch}|{strategy}|{seed}"

@@ -1,6 +1,7 @@
 """The procedural source task on which the bundled backbones are trained: endless drawn images, 472 classes.
 
-Nothing here is downloaded or copied, and nothing is a flower, an ant or a bee: the classes are abstract things.
+Nothing here is downloaded or copied, and no class is meant as a flower or an animal: the classes are abstract things
+(though rosettes and jointed chains are among them).
 
     contour (200)      closed outlines r(angle) with 1 to 12-fold symmetry, each with its own filling
     texture (96)       noise of many spectra, gratings, lattices, Voronoi cells, dead leaves, growth rings

@@ -82,7 +82,7 @@ def some_images():
         yield from chosen.sample(images, 4)
 
 
-@pytest.mark.parametrize("path", some_images())
+@pytest.mark.parametrize("path", list(some_images()))
 def test_an_image_is_drawn_again_from_its_seed(path):
     kept, drawn = (DATA / "mini" / path).read_bytes(), build_images.build_one(path)
     again, bundled = (np.asarray(Image.open(io.BytesIO(b)), dtype=float) for b in (drawn, kept))
