@@ -714,7 +714,7 @@ plt.show()
 
 # %%
 print(f"one pass of the body over the training images: {body_seconds:7.2f} s")
-print(f"one epoch of a head on the cache:               {head_seconds:7.2f} s")
+print(f"one epoch of a head on the cache:              {head_seconds:7.2f} s")
 print(f"the cache makes an epoch about {(body_seconds + head_seconds) / head_seconds:.0f} times faster")
 
 # %% [markdown]
