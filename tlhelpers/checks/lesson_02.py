@@ -240,8 +240,7 @@ def check_predicted_class(predicted_class):
     drifted = any(not torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
     require(
         len(found) == 1,
-        f"the same image got {len(found)} different answers: the model is in train mode, where dropout rolls "
-        "dice",
+        f"the same image got {len(found)} different answers: the model is in train mode, where dropout rolls dice",
     )
     require(
         not drifted,
