@@ -1,5 +1,7 @@
 """The lesson machine on a tiny made-up lesson, with a stand-in for tlhelpers: it builds, runs, refuses a bad source."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import lesson_source
 import nbformat
 import pytest
 from lesson_source import LessonError, lesson_notebook
+from PIL import Image
 
 LESSON = f"""\
 # %% [markdown]
@@ -90,7 +93,8 @@ def test_build_execute_check(folder, capsys):
 
     learner, solved = read(folder, "09_tiny.ipynb"), read(folder, "solutions/09_tiny.ipynb")
     assert [cell.execution_count for cell in solved.cells if cell.cell_type == "code"] == [1, 2, 3]
-    assert "image/png" in learner.cells[2].outputs[0].data
+    figure = Image.open(io.BytesIO(base64.b64decode(learner.cells[2].outputs[0].data["image/png"])))
+    assert figure.mode == "P" and figure.convert("RGB").getpixel((0, 0)) == (255, 255, 255), "small, and still white"
     assert learner.cells[3].outputs[0].text == "[ ] not attempted yet\n"
     assert solved.cells[3].outputs[0].text == "[OK] right\n"
     assert not any("execution" in cell.metadata for cell in learner.cells + solved.cells)

@@ -71,6 +71,7 @@ def test_lesson_source_runs_as_a_script(source):
 
 # Each rule must be able to fail: a small notebook that keeps them all, and one way to break each.
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LICENCE = "Text: CC BY 4.0. Code: MIT."
 OPTION = "<details><summary>Yes</summary>\n\nRight, because.\n\n</details>\n"
 PROSE = "word " * 50
@@ -79,7 +80,7 @@ PROSE = "word " * 50
 def sound_notebook():
     exercise = new_code_cell('answer = 2\ntl.check("09.1", answer)', metadata={"tags": ["exercise"]})
     exercise.outputs = [new_output("stream", text="[ ] 09.1 not attempted yet\n")]
-    figure = new_code_cell("plt.show()", outputs=[new_output("display_data", data={"image/png": "AAAA"})])
+    figure = new_code_cell("plt.show()", outputs=[new_output("display_data", data={"image/png": PIXEL})])
     hints = "".join(
         f"<details><summary>{name}</summary>\n\nx\n\n</details>\n" for name in ("Hint 1", "Hint 2", "Solution")
     )
