@@ -43,7 +43,7 @@ course = tl.start(seed=0)
 # same for both. Where a value must differ, you see it, as here:
 
 # %%
-epochs = course.pick(mini=6, full=8)
+epochs = course.pick(mini=5, full=8)
 arch = course.pick(mini="resnet10", full="resnet18")
 print(f"This session trains {arch} for {epochs} epochs.")
 
@@ -276,9 +276,9 @@ for images in ["flowers", "microscope"]:
 
 # %% [markdown]
 # For the flowers, ten images per class and a borrowed backbone make a usable network. For the microscope images the
-# same recipe stays poor. Ahead of scratch it may well be, but scratch had hardly anything to learn from. A head can
-# only use what the features contain, and these features were made for other things. More images would help, or a
-# backbone that may change (lesson 03).
+# same recipe stays poor. It is ahead of scratch, but scratch had hardly anything to learn from. A head can only use
+# what the features contain, and these features were made for other things. More images would help, or a backbone that
+# may change (lesson 03).
 #
 # All of this belongs to *this* backbone, *these* images and *this* budget. Distance from the source and number of
 # images decide the method; lesson 04 draws the map.

@@ -667,10 +667,13 @@ for way in ways:
 # %% [markdown]
 # The ± is the spread over the five choices. A gap smaller than that is no gap.
 #
-# Now compare the columns. A mistake made **everywhere** costs little: the classifier learns on the same odd numbers
-# that it will meet later. The same mistake **only at prediction** is another matter, because then it meets numbers it
-# was never trained for. Worst are numbers of quite another size, as without `scale=True`: most answers are wrong, from
-# a network that was trained well. Own statistics are close to the backbone's and hardly matter here.
+# Compare the columns. **Everywhere**, a mistake costs something, yet the classifier learns on the same odd numbers that
+# it will meet later. **Only at prediction** it costs more, because now the numbers are strange. Worst by far are
+# numbers of another size, without `scale=True`: they ruin a network that was trained well. Own statistics hardly matter
+# here.
+#
+# How much a missing `Normalize` costs depends on the backbone. Some forgive it, some lose nearly everything. So
+# measure, or better, do not forget it.
 
 # %% [markdown]
 # None of these mistakes raised an error or printed a warning. A score that is merely disappointing is all you get. So
