@@ -121,8 +121,8 @@ plt.show()
 # *What the figure shows:* two images of each of the five flowers; pose, light and background differ within a class.
 #
 # These images are **drawn by a program** that ships with the course: nothing to download, and everybody may share them.
-# What you measure on them is really measured, yet on drawings. Photographs come with the `full` profile, and with your
-# own files.
+# What you measure on them is really measured, yet on drawings. Real photographs come in later lessons with the `full`
+# profile, and with your own files.
 
 # %% [markdown]
 # Now the hard part: we pretend to own only **ten training images of each flower**. The validation images are other
@@ -192,8 +192,8 @@ scratch = train(flower_loaders, 5, weights=None, verbose=True)
 # One line per epoch: loss (how wrong, lower is better) and accuracy (share of images named correctly), on the training
 # part and on the validation part.
 #
-# **Predict again.** Now the head start: same images, same number of epochs. Only the head is trained, a tiny part of
-# the network. Better or worse? By how much?
+# **Predict again.** Now the head start: same images, same number of epochs, and again a step size that suits the
+# method. Only the head is trained, a tiny part of the network. Better or worse? By how much?
 
 # %%
 transfer = train(flower_loaders, 5, weights=weights, verbose=True)
@@ -275,7 +275,7 @@ for images in ["flowers", "microscope"]:
     print(f"head start on {images}: {100 * gap:+.0f} points")
 
 # %% [markdown]
-# For the flowers, ten images per class and a borrowed backbone make a usable network. For the microscope images the
+# In `mini`, ten images per class and a borrowed backbone make a usable flower network. For the microscope images the
 # same recipe stays poor. It is ahead of scratch, but scratch had hardly anything to learn from. A head can only use
 # what the features contain, and these features were made for other things. More images would help, or a backbone that
 # may change (lesson 03).
@@ -288,8 +288,8 @@ for images in ["flowers", "microscope"]:
 #
 # - **Predict, run, read.** Guess before you run a cell. A wrong guess is what you remember.
 # - **Run cells from top to bottom** with Shift + Enter. Any cell may be run twice.
-# - **Lost?** Menu *Kernel*, then *Restart Kernel and Run All Cells* (on Colab: *Runtime*, *Restart and run all*).
-#   Your answers stay, variables start afresh.
+# - **Lost?** Menu *Kernel*, then *Restart Kernel and Run All Cells* (on Colab: *Runtime*, *Restart session and run
+#   all*). Your answers stay, variables start afresh.
 # - **Nothing can break.** `notebooks/solutions/` holds a solved copy of every lesson, and git can bring back any
 #   file.
 #
@@ -493,7 +493,7 @@ tl.check("00.3", jobs)
 # - Yosinski and others, [How transferable are features in deep neural networks?](https://arxiv.org/abs/1411.1792),
 #   2014: which layers transfer, measured.
 # - Kornblith and others, [Do better ImageNet models transfer better?](https://arxiv.org/abs/1805.08974), 2019: twelve
-#   data sets compared, and one where it hardly helps.
+#   data sets compared, and two where pretraining hardly helps.
 # - Next: **lesson 01**, where pictures become numbers.
 
 # %% [markdown]

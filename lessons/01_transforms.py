@@ -530,8 +530,8 @@ plt.show()
 # The training image is new at every look. The validation image stands still, so two evaluations agree, and a change in
 # the score comes from the network and not from the dice.
 #
-# **Exercise 01.5 (bug hunt)** This cell is copied from a popular tutorial. It runs, and the validation score it leads
-# to is wrong. Repair it.
+# **Exercise 01.5 (bug hunt)** This cell follows a pattern from many tutorials. It runs, and the validation score it
+# leads to is wrong. Repair it.
 
 # %% tags=["exercise"]
 # --- solution
@@ -667,10 +667,10 @@ for way in ways:
 # %% [markdown]
 # The ± is the spread over the five choices. A gap smaller than that is no gap.
 #
-# Compare the columns. **Everywhere**, a mistake costs something, yet the classifier learns on the same odd numbers that
-# it will meet later. **Only at prediction** it costs more, because now the numbers are strange. Worst by far are
-# numbers of another size, without `scale=True`: they ruin a network that was trained well. Own statistics hardly matter
-# here.
+# Compare the columns (seen in `mini`). **Everywhere**, a mistake costs something, yet the classifier learns on the same
+# odd numbers that it will meet later. **Only at prediction** it costs more, because now the numbers are strange. Worst
+# by far are numbers of another size, without `scale=True`: they ruin a network that was trained well. Own statistics
+# hardly matter here.
 #
 # How much a missing `Normalize` costs depends on the backbone. Some forgive it, some lose nearly everything. So
 # measure, or better, do not forget it.
