@@ -16,6 +16,7 @@ sys.path.insert(0, str(DATA))
 
 import build_images  # noqa: E402
 import manifest  # noqa: E402
+import measure  # noqa: E402
 import source  # noqa: E402
 
 
@@ -144,3 +145,16 @@ def test_the_same_variant_is_drawn_again_from_its_seed():
     first, second = (source.draw_contour(17, np.random.default_rng([1, 2])) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], source.draw_contour(17, np.random.default_rng([1, 3]))[0])
+
+
+def test_the_data_card_shows_what_was_measured():
+    results = json.loads(measure.RESULTS.read_text(encoding="utf-8"))
+    assert measure.table(results) in measure.CARD.read_text(encoding="utf-8")
+    for arch in measure.ARCHS:
+        flowers = {s: measure.summary(results, f"flowers-102|{arch}|{s}") for s in measure.STRATEGIES}
+        mean = {strategy: figure[0] for strategy, figure in flowers.items()}
+        for strategy in ("scratch", "random frozen", "frozen", "fine-tuned"):
+            assert flowers[strategy][2] == 3, f"{arch} {strategy}: three seeds"
+        assert mean["frozen"] >= 2 * max(mean["random frozen"], mean["scratch"])
+        assert mean["fine-tuned"] >= mean["frozen"] + 5
+        assert max(mean.values()) <= 97
