@@ -82,7 +82,10 @@ def cache_features(model: nn.Module, loader: DataLoader, at: str = "head", views
         device, features, labels = device_of(model), [], []
         for _ in range(views):
             for images, batch_labels in checked_batches(loader):
-                features.append(prefix(images.to(device, non_blocking=True)).float().cpu())
+                images = images.to(device, non_blocking=True)
+                if images.ndim == 4:  # the same numbers in another order in memory: a third faster on a CPU
+                    images = images.contiguous(memory_format=torch.channels_last)
+                features.append(prefix(images).float().cpu())
                 labels.append(batch_labels)
     rows, all_labels = torch.cat(features), torch.cat(labels)
     indices = torch.arange(len(rows) // views).repeat(views)
