@@ -17,7 +17,7 @@ endif
 ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--python "$(PYTHON)")
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test notebooks data lint clean
+.PHONY: help env lab test notebooks data results lint clean
 
 help:
 	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
@@ -25,6 +25,7 @@ help:
 	@echo "make env         only install; add TORCH=cpu for the small CPU-only PyTorch on Linux"
 	@echo "make notebooks   build notebooks/ from lessons/  (ONLY=02: one lesson; TIMES=1: measure the times too)"
 	@echo "make data        draw the bundled images again and train the bundled backbones again (hours)"
+	@echo "make results     run what is missing in docs/measured/ and write docs/results.md (an hour for everything)"
 	@echo "make lint        check the style of the code"
 	@echo "make clean       remove .venv/ and what tools leave behind"
 
@@ -47,6 +48,12 @@ data: env
 	$(BIN) data/build_images.py
 	$(BIN) data/pretrain.py
 	$(BIN) data/manifest.py
+
+results: env
+	$(BIN) scripts/measure_map.py
+	$(BIN) scripts/measure_regularisation.py
+	$(BIN) scripts/measure_project.py
+	$(BIN) scripts/write_results.py
 
 lint: env
 	$(BIN) -m ruff check .

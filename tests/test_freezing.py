@@ -147,3 +147,14 @@ def test_preserved_puts_modes_and_every_random_state_back():
         net.train()
         raise RuntimeError("on the way")
     assert numbers() == first and [m.training for m in net.modules()] == modes
+
+
+def test_batchnorm_policy_keeps_statistics_of_layers_that_train():
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
+    assert [m.training for m in tl.train_mode(net)] == [True] * 4
+    assert [m.training for m in tl.train_mode(net, batchnorm="eval")] == [True, False, True, True]
+    before = snapshot(net)
+    loss = net(torch.randn(8, 4)).sum()
+    loss.backward()
+    assert net[1].weight.grad is not None
+    assert not changed(before, net)

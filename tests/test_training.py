@@ -510,3 +510,15 @@ def test_last_batch_of_a_single_image():
     model = net()
     tl.freeze(model[1])  # a frozen BatchNorm is in eval mode and takes any batch
     assert fit(model, loader(data), val=loader(data), optimizer=sgd(model)).stopped == "finished"
+
+
+def test_batchnorm_policy_reaches_the_layers():
+    images_and_labels = TensorDataset(images(8), torch.arange(8) % 10)
+    for policy, moving in (("train", True), ("eval", False)):
+        net = build("resnet")
+        before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+        batches = loader(images_and_labels)
+        fit(net, batches, batches, epochs=1, optimizer=sgd(net, 1e-4), batchnorm=policy)
+        assert any(not torch.equal(before[name], buffer) for name, buffer in net.named_buffers()) == moving
+    with pytest.raises(tl.CourseError, match="batchnorm='frozen' must be one of train, eval"):
+        fit(net, batches, batches, optimizer=sgd(net), batchnorm="frozen")

@@ -182,13 +182,19 @@ def _share_out(total: int, shares: np.ndarray) -> list[int]:
 
 
 def make_loader(
-    dataset: Dataset[Any], batch_size: int = 32, train: bool = False, seed: int = 0, num_workers: int = 0
+    dataset: Dataset[Any],
+    batch_size: int = 32,
+    train: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    collate_fn: Callable | None = None,
 ) -> DataLoader:
     """Return a DataLoader: shuffled for training, in order otherwise.
 
     The order of the images depends on `seed` and the epoch alone, not on `num_workers`; random augmentation does
     depend on it, as each worker draws its own numbers. A last training batch of a single image is left out, because
-    BatchNorm cannot train on one. With workers, a changed dataset or transform needs a new loader: they work on copies.
+    BatchNorm cannot train on one. `collate_fn` makes a batch out of a list of samples (default: PyTorch's). With
+    workers, a changed dataset or transform needs a new loader: they work on copies.
     Raises CourseError for an empty dataset.
 
     >>> loader = make_loader(list(range(10)), batch_size=4)
@@ -209,6 +215,7 @@ def make_loader(
         sampler=sampler,
         generator=torch.Generator().manual_seed(seed + 1),
         num_workers=num_workers,
+        collate_fn=collate_fn,
         persistent_workers=num_workers > 0,
         drop_last=train and count > batch_size and count % batch_size == 1,
         pin_memory=torch.cuda.is_available(),

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .models import Stage, stages, unwrap
 from .session import CourseError
 
+BATCHNORM_POLICIES = ("train", "eval")
 Target = nn.Module | nn.Parameter | Stage | Iterable  # an iterable holds targets
 
 
@@ -59,12 +61,14 @@ def _parameters(targets: Iterable[Any]) -> Iterator[nn.Parameter]:
             raise CourseError(f"Cannot freeze or unfreeze {what}: give modules, stages(model)[...] or lists of them.")
 
 
-def train_mode(model: nn.Module) -> nn.Module:
+def train_mode(model: nn.Module, batchnorm: str = "train") -> nn.Module:
     """`model.train()`, but frozen parts stay in eval mode; return the model.
 
     A module whose parameters are all frozen goes to eval mode with everything inside it: its BatchNorm uses and keeps
     its running statistics bit for bit, its dropout is off. The next plain `model.train()` undoes this; call
-    `train_mode` after it, once per epoch as `fit` does. (Chollet 2020, keras.io/guides/transfer_learning)
+    `train_mode` after it, once per epoch as `fit` does. With `batchnorm="eval"` the BatchNorm layers that still train
+    keep their statistics as well, which small batches would spoil; their weights and biases learn in both cases.
+    (Chollet 2020, keras.io/guides/transfer_learning)
 
     >>> net = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2)); freeze(net[0])
     >>> [module.training for module in train_mode(net)]
@@ -72,7 +76,7 @@ def train_mode(model: nn.Module) -> nn.Module:
     """
     model.train()
     for module in model.modules():
-        if _is_frozen(module):
+        if _is_frozen(module) or (batchnorm == "eval" and isinstance(module, _BatchNorm)):
             module.eval()
     # a frozen stage may hold a dropout that no frozen module encloses, as in VGG's classifier
     for stage in _stages_if_known(model):
@@ -141,7 +145,7 @@ def _batchnorm_mode(stage: Stage) -> str:
         "train" if module.training else "eval"
         for part in stage.modules
         for module in part.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, _BatchNorm)
     }
     return "mixed" if len(modes) == 2 else next(iter(modes), "-")
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .evaluation import check_scores, checked_batches, class_names, known_labels
-from .freezing import preserved_modes, preserved_random_state
+from .freezing import BATCHNORM_POLICIES, preserved_modes, preserved_random_state
 from .models import device_of
 from .session import CourseError
 
@@ -27,6 +27,7 @@ def check_before_training(
     step_scheduler_every: str,
     monitor: str,
     patience: int | None,
+    batchnorm: str,
 ) -> list[str]:
     """Raise `CourseError` for what cannot work; return notes about what probably was not meant."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
@@ -37,6 +38,8 @@ def check_before_training(
         raise CourseError(f"monitor={monitor!r} must be one of {', '.join(MONITORS)}.")
     if step_scheduler_every not in ("epoch", "batch"):
         raise CourseError(f'step_scheduler_every={step_scheduler_every!r} must be "epoch" or "batch".')
+    if batchnorm not in BATCHNORM_POLICIES:
+        raise CourseError(f"batchnorm={batchnorm!r} must be one of {', '.join(BATCHNORM_POLICIES)}.")
     if getattr(loss_fn, "reduction", "mean") != "mean":
         raise CourseError(f'The loss function has reduction="{loss_fn.reduction}"; fit needs the mean over the batch.')
     notes = _check_optimizer(model, optimizer)

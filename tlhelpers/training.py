@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from .checkpoints import check_writable, copy_of_state, save_checkpoint
-from .evaluation import Metrics, Predictions, check_scores, checked_batches, class_names, evaluate, hard_labels, predict
+from .evaluation import (
+    Metrics,
+    Predictions,
+    check_scores,
+    checked_batches,
+    class_names,
+    evaluate,
+    hard_labels,
+    predict,
+    to_device,
+)
 from .freezing import preserved_modes, train_mode
 from .history import History
 from .models import device_of
@@ -35,6 +45,7 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     loss_fn: Callable[[Tensor, Tensor], Tensor],
     after_step: Callable[[], Any] | None = None,
+    batchnorm: str = "train",
 ) -> tuple[float, float]:
     """Train once over the loader, frozen parts in eval mode; return mean loss and accuracy over its samples.
 
@@ -46,10 +57,10 @@ def train_one_epoch(
     >>> loss, accuracy = train_one_epoch(layer, [batch], optimizer, nn.CrossEntropyLoss())
     """
     device, classes = device_of(model), class_names(loader)
-    train_mode(model)
+    train_mode(model, batchnorm)
     samples, total_loss, right, unseen = 0, 0.0, 0, []
     for step, (inputs, labels) in enumerate(checked_batches(loader), start=1):
-        scores = model(inputs.to(device, non_blocking=True))
+        scores = model(to_device(inputs, device))
         check_scores(scores, labels, classes)
         labels = labels.to(device, non_blocking=True)
         loss = loss_fn(scores, labels)
@@ -90,6 +101,7 @@ def fit(
     monitor: str = "val_loss",
     patience: int | None = None,
     checkpoint: str | Path | None = None,
+    batchnorm: str = "train",
     verbose: bool = True,
 ) -> History:
     """Train for some epochs and leave the model with the weights of its best epoch, whatever ended the run.
@@ -98,7 +110,8 @@ def fit(
     called `model.train()` in between. `loss_fn` (default cross-entropy) is for training; validation is always plain
     cross-entropy. `monitor` ("val_loss", "val_accuracy" or "val_mean_class_accuracy") decides which epoch is best;
     `patience` stops after so many epochs without a better one. `step_scheduler_every` is "epoch" or "batch".
-    `checkpoint` saves each new best epoch to that file.
+    `checkpoint` saves each new best epoch to that file. `batchnorm="eval"` keeps the statistics of unfrozen BatchNorm
+    layers too, see `train_mode`.
 
     An interrupt, or a loss that is not finite, ends the run early: the history says so and the best epoch's weights
     are in the model (the weights from before, if no epoch was completed). `CourseError`, before anything is trained,
@@ -110,7 +123,7 @@ def fit(
     'finished'
     """
     loss_fn = loss_fn or nn.CrossEntropyLoss()
-    settings = (epochs, scheduler, step_scheduler_every, monitor, patience)
+    settings = (epochs, scheduler, step_scheduler_every, monitor, patience, batchnorm)
     notes = check_before_training(model, train_loader, val_loader, optimizer, loss_fn, *settings)
     if checkpoint is not None:
         check_writable(checkpoint)
@@ -123,7 +136,7 @@ def fit(
             for epoch in range(1, epochs + 1):
                 start, rates = time.perf_counter(), [group["lr"] for group in optimizer.param_groups]
                 after_step = scheduler.step if scheduler and step_scheduler_every == "batch" else None
-                trained = train_one_epoch(model, train_loader, optimizer, loss_fn, after_step)
+                trained = train_one_epoch(model, train_loader, optimizer, loss_fn, after_step, batchnorm)
                 metrics = evaluate(model, val_loader)
                 if not math.isfinite(metrics.loss):
                     raise Diverged(f"the validation loss became {metrics.loss}")
