@@ -35,8 +35,9 @@ def execute(notebook, folder: Path, name: str) -> float:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     # The same figures and numbers wherever the notebooks are built: bundled data, no graphics card, two threads.
-    settings = {"TLHELPERS_PROFILE": "mini", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "0"}
-    inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}  # without it: inline figures
+    settings = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "0"}
+    # without these two: inline figures, and the profile a computer without a graphics card gets by itself
+    inherited = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "TLHELPERS_PROFILE")}
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,

@@ -158,3 +158,10 @@ def test_batchnorm_policy_keeps_statistics_of_layers_that_train():
     loss.backward()
     assert net[1].weight.grad is not None
     assert not changed(before, net)
+
+
+def test_random_state_of_a_shuffling_loader_is_put_back():
+    shuffled = tl.make_loader(TensorDataset(images(6), torch.arange(6)), batch_size=2, train=True)
+    with preserved_random_state(shuffled):
+        first = [labels.tolist() for _, labels in shuffled]
+    assert [labels.tolist() for _, labels in shuffled] == first

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .models import Stage, stages, unwrap
-from .session import CourseError
+from .session import CourseError, random_state_kept
 
 BATCHNORM_POLICIES = ("train", "eval")
 Target = nn.Module | nn.Parameter | Stage | Iterable  # an iterable holds targets
@@ -172,23 +170,20 @@ def preserved_modes(model: nn.Module) -> Iterator[None]:
 def preserved_random_state(*loaders: Any) -> Iterator[None]:
     """Put all random states (the loaders' as well) back at the end of the block.
 
-    Measuring must not shift the random numbers of the training that follows.
+    A loader has two of its own: for its order (the sampler's) and for its workers. Measuring must not shift the random
+    numbers of the training that follows.
 
     >>> with preserved_random_state():
     ...     before = torch.rand(1)
     >>> bool(torch.rand(1) == before)
     True
     """
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    generators = {g: g.get_state() for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None}
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        for generator, state in generators.items():
-            generator.set_state(state)
+    sources = [source for loader in loaders for source in (loader, getattr(loader, "sampler", None))]
+    generators = {g for g in (getattr(source, "generator", None) for source in sources) if g is not None}
+    states = [(generator, generator.get_state()) for generator in generators]
+    with random_state_kept():
+        try:
+            yield
+        finally:
+            for generator, state in states:
+                generator.set_state(state)

@@ -73,18 +73,16 @@ def check_flower_head(inputs, head):
     classes = linear[1].out_features
     require(classes == 102, f"the head gives {classes} numbers per image: the set has 102 classes")
     kinds = [type(part) for part in head.modules()]
+    last_linear = len(kinds) - 1 - kinds[::-1].index(nn.Linear)
+    require(nn.ReLU in kinds, "no ReLU between the linear layers: two linear layers in a row can do no more than one")
     require(
-        nn.ReLU in kinds,
-        "no ReLU between the linear layers: two linear layers in a row can do no more than one",
-    )
-    require(
-        kinds.index(nn.Linear) < kinds.index(nn.ReLU) < len(kinds) - 1 - kinds[::-1].index(nn.Linear),
+        kinds.index(nn.Linear) < kinds.index(nn.ReLU) < last_linear,
         "the ReLU belongs between the two linear layers",
     )
     dropout = [part for part in head.modules() if isinstance(part, nn.Dropout)]
     require(dropout, "the dropout is missing: nn.Dropout(0.4) between the linear layers")
     require(
-        kinds.index(nn.Dropout) < len(kinds) - 1 - kinds[::-1].index(nn.Linear),
+        kinds.index(nn.Dropout) < last_linear,
         "the dropout comes after the last linear layer and would switch off whole classes: put it before",
     )
     require(abs(dropout[0].p - 0.4) < 1e-6, f"the dropout rate is {dropout[0].p:g}: the task says 0.4")
