@@ -20,13 +20,19 @@ _NAMES = {
     "features": "FeatureSet Probe cache_features linear_probe split_model",
     "checkpoints": "load_checkpoint save_checkpoint",
     "history": "History",
-    "evaluation": "Metrics Predictions evaluate predict",
+    "evaluation": "Metrics Predictions accuracy_interval evaluate predict",
     "training": "fit",
+    "mixing": "MixingCollate loss_floor mix_shares",
+    "gradual": "Phase cache_bytes fit_gradually unfreeze_from",
+    "explain": "grad_cam show_grad_cam",
+    "photos": "PhotoPredictions predict_photos",
     "plots": "compare_bars plot_history show_batch show_images",
     "mistakes": "most_confused plot_confused show_predictions",
+    "calibration": "Calibration calibration_of plot_reliability",
     "checks": "CheckResult check",
 }
-_LAZY = ("plots", "mistakes", "checks")  # matplotlib is slow to import: these wait until a lesson asks for a name
+# matplotlib is slow to import: these wait until a lesson asks for a name
+_LAZY = ("plots", "mistakes", "calibration", "checks")
 _FILE = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_FILE)
 
