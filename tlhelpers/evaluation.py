@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -76,6 +77,27 @@ def predict(model: nn.Module, loader: Iterable) -> Predictions:
     scores, labels = _scores_and_labels(model, loader)
     probabilities = scores.softmax(1).cpu()
     return Predictions(probabilities, hard_labels(labels).cpu(), probabilities.argmax(1))
+
+
+def accuracy_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return (low, high) for the true accuracy, in 0..1, when `right` of `n` independent samples were right.
+
+    Wilson's score interval. Unlike p ± 1.96 standard errors it stays inside 0..1 and has a width even when all or
+    none are right. It knows of the luck of drawing these samples only: not of another training run, not of other
+    kinds of images. Raises `CourseError` for impossible counts. (Wilson 1927, doi:10.1080/01621459.1927.10502953)
+
+    >>> [round(end, 3) for end in accuracy_interval(right=90, n=100)]
+    [0.826, 0.945]
+    """
+    if int(n) != n or int(right) != right or n < 1 or not 0 <= right <= n:
+        raise CourseError(f"right={right!r} of n={n!r}: give whole numbers of samples with 0 <= right <= n and n >= 1.")
+    if not 0 < confidence < 1:
+        raise CourseError(f"confidence={confidence!r} must lie between 0 and 1, for example 0.95.")
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), right / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    # at both ends the formula gives exactly 0 or 1, up to rounding
+    return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
 
 
 @torch.no_grad()
