@@ -1,0 +1,227 @@
+"""Measure which strategy suits how many training images, near to the source and far from it (lesson 04).
+
+python scripts/measure_map.py            every run that docs/measured/map.json does not hold yet (about 40 minutes)
+
+Grid: 2, 5, 10, 40 training images per class x a near and a far target x scratch, frozen, gradual, full x three seeds.
+Near: twelve look-alike flowers, drawn anew by data/render_flowers.py, none of them a bundled image. Far: the bundled
+microscopy set. A seed decides the training images, the new head, the order and (scratch) the first weights.
+
+Every strategy gets STEPS optimiser steps of up to BATCH images without augmentation, with warm-up and decay in one
+cycle (for each phase), and its network is read once, after the last step: no epoch is picked. Rates and BatchNorm
+policy are the best of a pilot at PILOT_IMAGES images per class, with another seed and images used for nothing else.
+"""
+
+import io
+import sys
+import time
+from functools import cache
+from statistics import mean, stdev
+
+import torch
+from measuring import ROOT, Runs, markdown_table, mean_and_spread
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torchvision import models
+
+sys.path[:0] = [str(ROOT), str(ROOT / "data")]
+import tlhelpers as tl  # noqa: E402
+
+NAME = "map"
+ARCH = "resnet10"
+SIZES, TARGETS, STRATEGIES, SEEDS = (2, 5, 10, 40), ("near", "far"), ("scratch", "frozen", "gradual", "full"), (0, 1, 2)
+STEPS, BATCH = 120, 32
+TRAIN_POOL, PILOT_PART, HELD_OUT = 60, 20, 40  # images per class that may be drawn for training, and the two others
+PILOT_IMAGES, PILOT_SEED = 10, 100
+# twelve of the daisy family: alike enough that colour alone does not settle it
+NEAR_CLASSES = (
+    "mexican aster, oxeye daisy, black-eyed susan, gazania, osteospermum, barbeton daisy, blanket flower, "
+    "purple coneflower, sunflower, marigold, english marigold, bishop of llandaff"
+).split(", ")
+# (rate, BatchNorm policy) to choose from; gradual trains its head phase at HEAD_RATE, like the best of frozen
+OPTIONS = {
+    "scratch": [(1e-3, "train"), (3e-3, "train")],
+    "frozen": [(3e-3, "train"), (1e-2, "train"), (3e-2, "train")],
+    "gradual": [(3e-4, "train"), (1e-3, "train"), (1e-3, "eval")],
+    "full": [(3e-4, "train"), (1e-3, "train"), (1e-3, "eval")],
+}
+HEAD_RATE = 1e-2
+CHANCE = {"near": 1 / 12, "far": 1 / 6}
+CLASSES = {"near": 12, "far": 6}
+TITLES = {"near": "near: twelve flowers of the daisy family", "far": "far: six kinds of microscopy images"}
+
+
+@cache
+def images(target: str) -> Tensor:
+    """All images of a target: (classes, images per class, 3, 64, 64), normalised."""
+    preset = models.get_model_weights(ARCH).DEFAULT.transforms()
+    count = TRAIN_POOL + PILOT_PART + HELD_OUT
+    if target == "far":
+        microscopy = tl.image_folder(tl.data_dir() / "mini" / "microscopy", preset)
+        labels = torch.tensor(microscopy.targets)
+        rows = [torch.nonzero(labels == label).flatten()[:count].tolist() for label in range(CLASSES["far"])]
+        return torch.stack([torch.stack([microscopy[i][0] for i in some]) for some in rows])
+    from build_images import generator, jpeg, render_flowers
+
+    def photograph(name: str, number: int) -> Tensor:
+        drawn = jpeg(render_flowers.render(name, generator("map of lesson 04", name, number)))
+        return preset(Image.open(io.BytesIO(drawn)).convert("RGB"))
+
+    return torch.stack([torch.stack([photograph(name, k) for k in range(count)]) for name in NEAR_CLASSES])
+
+
+def part(target: str, which: str, per_class: int | None = None, seed: int = 0) -> TensorDataset:
+    """The training images that a seed draws, or all images of the "pilot" or the "held out" part."""
+    every = images(target)
+    classes = range(len(every))
+    if which == "train":
+        generator = torch.Generator().manual_seed(seed)
+        chosen = [torch.randperm(TRAIN_POOL, generator=generator)[:per_class] for _ in classes]
+    else:
+        first, last = (TRAIN_POOL, -HELD_OUT) if which == "pilot" else (-HELD_OUT, None)
+        chosen = [torch.arange(every.shape[1])[first:last] for _ in classes]
+    rows = torch.cat([every[label, some] for label, some in enumerate(chosen)])
+    return TensorDataset(rows, torch.repeat_interleave(torch.tensor(list(classes)), len(chosen[0])))
+
+
+def phases(strategy: str, rate: float, steps: int = STEPS) -> list[tuple[str, int, float]]:
+    """(first stage that trains, steps, rate) of each phase: the same number of steps altogether for every strategy."""
+    if strategy == "frozen":
+        return [("head", steps, rate)]
+    if strategy == "gradual":
+        third = steps // 3
+        return [("head", third, HEAD_RATE), ("layer4", third, rate), ("stem", steps - 2 * third, rate)]
+    return [("stem", steps, rate)]
+
+
+def measure(target: str, per_class: int, strategy: str, seed: int, option: tuple[float, str], scored_on: str) -> dict:
+    """Train once; return accuracy and loss on the part `scored_on`, and the seconds of computing."""
+    train, scored = part(target, "train", per_class, seed), part(target, scored_on)
+    tl.seed_everything(seed)
+    model = models.get_model(ARCH, weights=None if strategy == "scratch" else "DEFAULT")
+    tl.replace_head(model, CLASSES[target])
+    batch, began = min(BATCH, len(train)), time.process_time()
+    look = DataLoader(TensorDataset(*train[:batch]), batch)  # fit wants a validation part; nothing is chosen by it
+    for start, steps, rate in phases(strategy, option[0]):
+        # one epoch of exactly so many steps: the sampler goes through all images in a new order again and again
+        sampler = RandomSampler(train, num_samples=steps * batch, generator=torch.Generator().manual_seed(seed))
+        loader = DataLoader(train, batch, sampler=sampler, generator=torch.Generator().manual_seed(seed))
+        tl.fit_gradually(
+            model, loader, look, [tl.Phase(start, epochs=1, lr=rate)],
+            scheduler=one_cycle, batchnorm=option[1], verbose=False,
+        )  # fmt: skip
+    seconds = time.process_time() - began
+    metrics = tl.evaluate(model, DataLoader(scored, 96))
+    return {"accuracy": round(metrics.accuracy, 4), "loss": round(metrics.loss, 3), "seconds": round(seconds, 1)}
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=0.1)
+
+
+def chosen_options(runs: dict) -> dict[str, tuple[float, str]]:
+    """The option of each strategy whose pilot accuracy, averaged over near and far, is highest."""
+    return {s: max(options, key=lambda option: pilot_score(runs, s, option)) for s, options in OPTIONS.items()}
+
+
+def pilot_key(target: str, strategy: str, option: tuple[float, str]) -> str:
+    return f"pilot|{target}|{strategy}|{option[0]:g}|{option[1]}"
+
+
+def pilot_score(runs: dict, strategy: str, option: tuple[float, str]) -> float:
+    return mean(runs[pilot_key(target, strategy, option)]["accuracy"] for target in TARGETS)
+
+
+def cell(runs: dict, target: str, per_class: int, strategy: str, figure: str = "accuracy") -> list[float]:
+    """One number per seed that has been run."""
+    keys = [f"{target}|{per_class}|{strategy}|{seed}" for seed in SEEDS]
+    return [runs[key][figure] for key in keys if key in runs]
+
+
+def as_good_as_the_best(values: dict[str, list[float]]) -> list[str]:
+    """The strategies whose mean lies within noise of the highest mean, the best first.
+
+    Noise: twice the standard error of the difference of two means over seeds, s² / n summed for both.
+
+    >>> as_good_as_the_best({"a": [0.5, 0.52, 0.54], "b": [0.51, 0.53, 0.55], "c": [0.1, 0.12, 0.14]})
+    ['b', 'a']
+    """
+    order = sorted(values, key=lambda name: -mean(values[name]))
+    best = values[order[0]]
+
+    def noise(other: list[float]) -> float:
+        return 2 * (stdev(best) ** 2 / len(best) + stdev(other) ** 2 / len(other)) ** 0.5
+
+    return [name for name in order if mean(best) - mean(values[name]) <= noise(values[name])]
+
+
+def section(runs: dict) -> str:
+    """The markdown of this script's part of docs/results.md."""
+    lines = [
+        "## How many images, how far from the source: which strategy?",
+        "",
+        f"`scripts/measure_map.py`, read in lesson 04. `{ARCH}` at 64 pixels; {STEPS} optimiser steps of up to {BATCH} "
+        "images for every strategy, no augmentation, the network after the last step. `frozen`: only the head trains. "
+        "`gradual`: a third of the steps each for the head, from `layer4` on, everything. `full`: everything from the "
+        "first step on. `scratch`: the same from random weights. Seeds draw other training images and another head. "
+        f"Accuracy on {HELD_OUT} images per class that nothing was chosen by.",
+    ]
+    if all(pilot_key(t, s, o) in runs for t in TARGETS for s, options in OPTIONS.items() for o in options):
+        chosen = ", ".join(f"{s} {rate:g} (BatchNorm {bn})" for s, (rate, bn) in chosen_options(runs).items())
+        lines += [
+            "",
+            f"Rates, the best of a pilot at {PILOT_IMAGES} images per class on other images, near and far averaged: "
+            f"{chosen}. The head phase of `gradual` runs at {HEAD_RATE:g}.",
+        ]
+    for target in TARGETS:
+        done = [n for n in SIZES if all(len(cell(runs, target, n, s)) > 1 for s in STRATEGIES)]
+        if not done:
+            continue
+        rows = [
+            [f"{n} ({n * CLASSES[target]})", *(mean_and_spread(cell(runs, target, n, s)) for s in STRATEGIES)]
+            for n in done
+        ]
+        lines += ["", f"### {TITLES[target].capitalize()} (guessing: {100 * CHANCE[target]:.1f})", ""]
+        lines += [markdown_table(["training images per class (all)", *STRATEGIES], rows), ""]
+        for n in done:
+            values = {s: cell(runs, target, n, s) for s in STRATEGIES}
+            best, *others = as_good_as_the_best(values)
+            within = f"within noise of it: {', '.join(others)}" if others else "no other is within noise of it"
+            lines.append(f"- {n} per class: highest mean {best}; {within}.")
+        seconds = {s: mean(v for n in done for v in cell(runs, target, n, s, "seconds")) for s in STRATEGIES}
+        listed = ", ".join(f"{s} {value:.1f}" for s, value in seconds.items())
+        lines += [
+            "",
+            f"Seconds of processor time on one thread, mean over the rows, caching passes included: {listed}.",
+        ]
+    lines += [
+        "",
+        '"Within noise": the difference of the means is at most twice its standard error over the '
+        f"{len(SEEDS)} seeds. With so few seeds this is a coarse ruler.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    runs = Runs(NAME)
+    for strategy in ("frozen", "full", "gradual", "scratch"):
+        for target in TARGETS:
+            for option in OPTIONS[strategy]:
+                key, setting = (
+                    pilot_key(target, strategy, option),
+                    (PILOT_IMAGES, strategy, PILOT_SEED, option, "pilot"),
+                )
+                runs.once(key, lambda t=target, s=setting: measure(t, *s))
+    chosen = chosen_options(runs.runs)
+    for seed in SEEDS:  # seed by seed: whatever is done when somebody stops it is a whole map
+        for per_class in SIZES:
+            for target in TARGETS:
+                for strategy in STRATEGIES:
+                    setting = (target, per_class, strategy, seed, chosen[strategy], "held out")
+                    runs.once(f"{target}|{per_class}|{strategy}|{seed}", lambda s=setting: measure(*s))
+
+
+if __name__ == "__main__":
+    main()
