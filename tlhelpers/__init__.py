@@ -17,22 +17,25 @@ _NAMES = {
     "models": "Stage check_head head_in_features replace_head stages",
     "loading": "pretrained",
     "freezing": "count_parameters freeze train_mode trainable_parameters trainable_table unfreeze",
+    "groups": "group_table parameter_groups",
     "features": "FeatureSet Probe cache_features linear_probe split_model",
     "checkpoints": "load_checkpoint save_checkpoint",
     "history": "History",
     "evaluation": "Metrics Predictions accuracy_interval evaluate predict",
     "training": "fit",
+    "lr_finder": "LRSweep lr_sweep",
     "mixing": "MixingCollate loss_floor mix_shares",
     "gradual": "Phase cache_bytes fit_gradually unfreeze_from",
     "explain": "grad_cam show_grad_cam",
     "photos": "PhotoPredictions predict_photos",
     "plots": "compare_bars plot_history show_batch show_images",
+    "curves": "plot_learning_rates plot_lr_sweep",
     "mistakes": "most_confused plot_confused show_predictions",
     "calibration": "Calibration calibration_of plot_reliability",
     "checks": "CheckResult check",
 }
 # matplotlib is slow to import: these wait until a lesson asks for a name
-_LAZY = ("plots", "mistakes", "calibration", "checks")
+_LAZY = ("plots", "curves", "mistakes", "calibration", "checks")
 _FILE = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_FILE)
 
