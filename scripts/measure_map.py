@@ -9,6 +9,9 @@ microscopy set. A seed decides the training images, the new head, the order and 
 Every strategy gets STEPS optimiser steps of up to BATCH images without augmentation, with warm-up and decay in one
 cycle (for each phase), and its network is read once, after the last step: no epoch is picked. Rates and BatchNorm
 policy are the best of a pilot at PILOT_IMAGES images per class, with another seed and images used for nothing else.
+
+The runs called "lesson ..." are what the lesson repeats in a minute: LESSON_SIZE images per class, LESSON_STEPS steps,
+near on bundled images (training images from the train split of MiniFlowers102, scored on its val split).
 """
 
 import io
@@ -21,7 +24,7 @@ import torch
 from measuring import ROOT, Runs, markdown_table, mean_and_spread
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 from torchvision import models
 
 sys.path[:0] = [str(ROOT), str(ROOT / "data")]
@@ -30,9 +33,12 @@ import tlhelpers as tl  # noqa: E402
 NAME = "map"
 ARCH = "resnet10"
 SIZES, TARGETS, STRATEGIES, SEEDS = (2, 5, 10, 40), ("near", "far"), ("scratch", "frozen", "gradual", "full"), (0, 1, 2)
-STEPS, BATCH = 120, 32
-TRAIN_POOL, PILOT_PART, HELD_OUT = 60, 20, 40  # images per class that may be drawn for training, and the two others
+STEPS, BATCH = 120, 16
 PILOT_IMAGES, PILOT_SEED = 10, 100
+LESSON_SIZE, LESSON_STEPS, LESSON_STRATEGIES = 5, 40, ("frozen", "full", "two phases", "gradual")
+# a class's images: those that may be drawn for training, from the first cut on the pilot's, from the second held out
+CUTS = {"near": (60, 80), "far": (60, 80), "lesson near": (10, 10), "lesson far": (60, 80)}
+COUNT, HELD_OUT = 120, 40
 # twelve of the daisy family: alike enough that colour alone does not settle it
 NEAR_CLASSES = (
     "mexican aster, oxeye daisy, black-eyed susan, gazania, osteospermum, barbeton daisy, blanket flower, "
@@ -46,8 +52,7 @@ OPTIONS = {
     "full": [(3e-4, "train"), (1e-3, "train"), (1e-3, "eval")],
 }
 HEAD_RATE = 1e-2
-CHANCE = {"near": 1 / 12, "far": 1 / 6}
-CLASSES = {"near": 12, "far": 6}
+CLASSES = {"near": 12, "far": 6, "lesson near": 12, "lesson far": 6}
 TITLES = {"near": "near: twelve flowers of the daisy family", "far": "far: six kinds of microscopy images"}
 
 
@@ -55,46 +60,60 @@ TITLES = {"near": "near: twelve flowers of the daisy family", "far": "far: six k
 def images(target: str) -> Tensor:
     """All images of a target: (classes, images per class, 3, 64, 64), normalised."""
     preset = models.get_model_weights(ARCH).DEFAULT.transforms()
-    count = TRAIN_POOL + PILOT_PART + HELD_OUT
-    if target == "far":
+    if target == "lesson near":
+        splits = [tl.MiniFlowers102(split=split, transform=preset) for split in ("train", "val")]
+        return torch.stack([torch.cat([of_class(f, f.classes.index(n)) for f in splits]) for n in NEAR_CLASSES])
+    if target.endswith("far"):
         microscopy = tl.image_folder(tl.data_dir() / "mini" / "microscopy", preset)
-        labels = torch.tensor(microscopy.targets)
-        rows = [torch.nonzero(labels == label).flatten()[:count].tolist() for label in range(CLASSES["far"])]
-        return torch.stack([torch.stack([microscopy[i][0] for i in some]) for some in rows])
+        return torch.stack([of_class(microscopy, label) for label in range(CLASSES[target])])
     from build_images import generator, jpeg, render_flowers
 
     def photograph(name: str, number: int) -> Tensor:
         drawn = jpeg(render_flowers.render(name, generator("map of lesson 04", name, number)))
         return preset(Image.open(io.BytesIO(drawn)).convert("RGB"))
 
-    return torch.stack([torch.stack([photograph(name, k) for k in range(count)]) for name in NEAR_CLASSES])
+    return torch.stack([torch.stack([photograph(name, k) for k in range(COUNT)]) for name in NEAR_CLASSES])
+
+
+def of_class(dataset: Dataset, label: int) -> Tensor:
+    """The images of one class in the data set's order."""
+    return torch.stack([dataset[i][0] for i, target in enumerate(dataset.targets) if target == label])
 
 
 def part(target: str, which: str, per_class: int | None = None, seed: int = 0) -> TensorDataset:
     """The training images that a seed draws, or all images of the "pilot" or the "held out" part."""
-    every = images(target)
-    classes = range(len(every))
+    every, (first, second) = images(target), CUTS[target]
     if which == "train":
         generator = torch.Generator().manual_seed(seed)
-        chosen = [torch.randperm(TRAIN_POOL, generator=generator)[:per_class] for _ in classes]
+        chosen = [torch.randperm(first, generator=generator)[:per_class] for _ in every]
     else:
-        first, last = (TRAIN_POOL, -HELD_OUT) if which == "pilot" else (-HELD_OUT, None)
-        chosen = [torch.arange(every.shape[1])[first:last] for _ in classes]
-    rows = torch.cat([every[label, some] for label, some in enumerate(chosen)])
-    return TensorDataset(rows, torch.repeat_interleave(torch.tensor(list(classes)), len(chosen[0])))
+        chosen = [torch.arange(every.shape[1])[slice(first, second) if which == "pilot" else slice(second, None)]]
+        chosen *= len(every)
+    rows = torch.cat([of_one[some] for of_one, some in zip(every, chosen, strict=True)])
+    return TensorDataset(rows, torch.arange(len(every)).repeat_interleave(len(chosen[0])))
 
 
-def phases(strategy: str, rate: float, steps: int = STEPS) -> list[tuple[str, int, float]]:
+def phases(strategy: str, rate: float, steps: int) -> list[tuple[str, int, float]]:
     """(first stage that trains, steps, rate) of each phase: the same number of steps altogether for every strategy."""
     if strategy == "frozen":
         return [("head", steps, rate)]
     if strategy == "gradual":
         third = steps // 3
         return [("head", third, HEAD_RATE), ("layer4", third, rate), ("stem", steps - 2 * third, rate)]
+    if strategy == "two phases":  # the head first, then everything: lesson 03
+        return [("head", steps // 2, HEAD_RATE), ("stem", steps - steps // 2, rate)]
     return [("stem", steps, rate)]
 
 
-def measure(target: str, per_class: int, strategy: str, seed: int, option: tuple[float, str], scored_on: str) -> dict:
+def measure(
+    target: str,
+    per_class: int,
+    strategy: str,
+    seed: int,
+    option: tuple[float, str],
+    scored_on: str = "held out",
+    steps: int = STEPS,
+) -> dict:
     """Train once; return accuracy and loss on the part `scored_on`, and the seconds of computing."""
     train, scored = part(target, "train", per_class, seed), part(target, scored_on)
     tl.seed_everything(seed)
@@ -102,9 +121,9 @@ def measure(target: str, per_class: int, strategy: str, seed: int, option: tuple
     tl.replace_head(model, CLASSES[target])
     batch, began = min(BATCH, len(train)), time.process_time()
     look = DataLoader(TensorDataset(*train[:batch]), batch)  # fit wants a validation part; nothing is chosen by it
-    for start, steps, rate in phases(strategy, option[0]):
+    for start, some_steps, rate in phases(strategy, option[0], steps):
         # one epoch of exactly so many steps: the sampler goes through all images in a new order again and again
-        sampler = RandomSampler(train, num_samples=steps * batch, generator=torch.Generator().manual_seed(seed))
+        sampler = RandomSampler(train, num_samples=some_steps * batch, generator=torch.Generator().manual_seed(seed))
         loader = DataLoader(train, batch, sampler=sampler, generator=torch.Generator().manual_seed(seed))
         tl.fit_gradually(
             model, loader, look, [tl.Phase(start, epochs=1, lr=rate)],
@@ -182,7 +201,7 @@ def section(runs: dict) -> str:
             [f"{n} ({n * CLASSES[target]})", *(mean_and_spread(cell(runs, target, n, s)) for s in STRATEGIES)]
             for n in done
         ]
-        lines += ["", f"### {TITLES[target].capitalize()} (guessing: {100 * CHANCE[target]:.1f})", ""]
+        lines += ["", f"### {TITLES[target].capitalize()} (guessing: {100 / CLASSES[target]:.1f})", ""]
         lines += [markdown_table(["training images per class (all)", *STRATEGIES], rows), ""]
         for n in done:
             values = {s: cell(runs, target, n, s) for s in STRATEGIES}
@@ -214,13 +233,18 @@ def main() -> None:
                     (PILOT_IMAGES, strategy, PILOT_SEED, option, "pilot"),
                 )
                 runs.once(key, lambda t=target, s=setting: measure(t, *s))
-    chosen = chosen_options(runs.runs)
+    chosen = runs.once("settings", lambda: chosen_options(runs.runs))
     for seed in SEEDS:  # seed by seed: whatever is done when somebody stops it is a whole map
         for per_class in SIZES:
             for target in TARGETS:
                 for strategy in STRATEGIES:
-                    setting = (target, per_class, strategy, seed, chosen[strategy], "held out")
+                    setting = (target, per_class, strategy, seed, chosen[strategy])
                     runs.once(f"{target}|{per_class}|{strategy}|{seed}", lambda s=setting: measure(*s))
+        for target in ("lesson near", "lesson far"):
+            for strategy in LESSON_STRATEGIES:
+                option = chosen["gradual" if strategy == "two phases" else strategy]
+                setting = (target, LESSON_SIZE, strategy, seed, option, "held out", LESSON_STEPS)
+                runs.once(f"{target}|{LESSON_SIZE}|{strategy}|{seed}", lambda s=setting: measure(*s))
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ def test_the_pilot_decides_the_rates(measure_map):
 
 
 def test_every_strategy_takes_the_same_number_of_steps(measure_map):
-    for strategy in measure_map.STRATEGIES:
-        assert sum(steps for _, steps, _ in measure_map.phases(strategy, 1e-3)) == measure_map.STEPS
+    for strategy in (*measure_map.STRATEGIES, "two phases"):
+        assert sum(steps for _, steps, _ in measure_map.phases(strategy, 1e-3, 100)) == 100
 
 
 def test_the_section_has_a_table_and_a_verdict_per_cell(measure_map):
@@ -159,11 +159,11 @@ def test_the_section_of_a_map_that_is_not_finished_shows_what_there_is(measure_m
 def test_the_three_parts_of_a_class_do_not_overlap(measure_map, monkeypatch):
     import torch
 
-    count = measure_map.TRAIN_POOL + measure_map.PILOT_PART + measure_map.HELD_OUT
+    count = measure_map.COUNT
     every = torch.arange(6 * count).reshape(6, count, 1)  # every "image" is its own number
     monkeypatch.setattr(measure_map, "images", lambda target: every)
     pilot, held_out = (set(measure_map.part("far", p).tensors[0].flatten().tolist()) for p in ("pilot", "held out"))
-    assert len(pilot) == 6 * measure_map.PILOT_PART and len(held_out) == 6 * measure_map.HELD_OUT
+    assert len(pilot) == 6 * 20 and len(held_out) == 6 * measure_map.HELD_OUT
     draws = [set(measure_map.part("far", "train", 40, seed).tensors[0].flatten().tolist()) for seed in (0, 1)]
     assert all(len(draw) == 240 for draw in draws) and draws[0] != draws[1]
     assert not (pilot & held_out) and not any((pilot | held_out) & draw for draw in draws)
