@@ -130,9 +130,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not parser.parse_args(arguments).show:
         start = time.perf_counter()
         # seeds in the outer loop: whenever it is stopped, the recipes have about the same number of runs
-        plan = [(recipe, EPOCHS, seed) for seed in range(3) for recipe in RECIPES]
+        plan = [(recipe, EPOCHS, seed) for seed in range(SEEDS) for recipe in RECIPES]
         plan += [(recipe, LONG_EPOCHS, seed) for seed in range(LONG_SEEDS) for recipe in LONG_RECIPES]
-        plan += [(recipe, EPOCHS, seed) for seed in range(3, SEEDS) for recipe in RECIPES]
         for recipe, epochs, seed in plan:
             runs.once(
                 key(recipe, epochs, seed),

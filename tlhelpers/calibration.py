@@ -150,7 +150,8 @@ def _diagram(above: Axes, below: Axes, found: Calibration, name: str, tallest: i
     above.plot([0, 1], [0, 1], "--", color=BLACK, linewidth=1, label="calibrated")
     title = _wrap(name, 30) + "\n" if name else ""
     above.set(xlim=(0, 1), ylim=(0, 1))
-    above.set_title(f"{title}ECE {found.ece:.1%}, {found.verdict} by {100 * abs(found.overconfidence):.1f}", fontsize=9)
+    verdict = f"{found.verdict} by {100 * abs(found.overconfidence):.1f} points"
+    above.set_title(f"{title}ECE {found.ece:.1%}\n{verdict}", fontsize=9)
     below.bar([(i + 0.5) / bins for i in range(bins)], found.counts, width, color=BLACK, alpha=0.55)
     below.set(ylim=(0, tallest * 1.05), xlabel="confidence")
     below.tick_params(labelbottom=True)
