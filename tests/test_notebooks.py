@@ -12,7 +12,7 @@ from pathlib import Path
 import build_notebooks
 import nbformat
 import pytest
-from lesson_source import LESSONS, NOTEBOOKS, ROOT
+from lesson_source import LESSONS, NOTEBOOKS, ROOT, read_cells
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_hygiene import RULES, breaches, tagged
 
@@ -67,6 +67,49 @@ def test_lesson_source_runs_as_a_script(source):
     assert run.stderr == ""
     for number in range(1, source.read_text(encoding="utf-8").count('tags=["exercise"]') + 1):
         assert f"[OK] {source.name[:2]}.{number}" in run.stdout
+
+
+# The test part of the data is read in one cell of the whole course: in lesson 06, when everything is decided.
+
+TAKES_A_SPLIT = {"flowers102", "MiniFlowers102", "Flowers102", "STL10"}
+
+
+def reads_a_test_part(code: str) -> bool:
+    """Whether a cell can open a split called "test", or takes a Subset of rows called test or test_..."""
+    nodes = list(ast.walk(ast.parse(code)))
+    calls = [
+        (node, getattr(node.func, "attr", getattr(node.func, "id", ""))) for node in nodes if type(node) is ast.Call
+    ]
+    if any(name in TAKES_A_SPLIT for _, name in calls):
+        return any(isinstance(node, ast.Constant) and node.value == "test" for node in nodes)
+    rows = [part.id for call, name in calls if name == "Subset" for part in ast.walk(call) if type(part) is ast.Name]
+    return any(row == "test" or row.startswith("test_") for row in rows)
+
+
+def test_the_test_part_is_read_in_one_cell_of_the_course():
+    readers = [
+        (source.name[:2], cell.tags)
+        for source in SOURCES
+        for cell in read_cells(source)
+        if cell.kind == "code" and reads_a_test_part(cell.source)
+    ]
+    assert readers == [("06", ["test-split"])]
+
+
+@pytest.mark.parametrize(
+    ("code", "reads"),
+    [
+        ('tl.flowers102(course, "test", transform=t)', True),
+        ('MiniFlowers102(split="test")', True),
+        ("tl.make_loader(Subset(plain, test_rows))", True),
+        ('[tl.flowers102(course, part) for part in ("train", "val", "test")]', True),
+        ('tl.flowers102(course, "val")', False),
+        ("Subset(plain, val_rows)", False),
+        ('train_rows, test_rows = parts; print(len(test_rows), "test")', False),
+    ],
+)
+def test_reading_a_test_part_is_seen(code, reads):
+    assert reads_a_test_part(code) == reads
 
 
 # Each rule must be able to fail: a small notebook that keeps them all, and one way to break each.
@@ -147,6 +190,14 @@ def test_traces_of_a_machine_are_seen(text):
     notebook = sound_notebook()
     add_output(notebook, output_type="stream", text=text)
     assert [line for line in breaches(notebook, solved=False) if line.startswith("nothing_of_this_machine")]
+
+
+@pytest.mark.parametrize(("title", "seconds", "broken"), [("09 ·", 65, 1), ("06 ·", 65, 0), ("06 ·", 125, 1)])
+def test_the_project_may_take_twice_as_long(title, seconds, broken):
+    notebook = sound_notebook()
+    replace(notebook.cells[0], "09 ·", title)
+    replace(notebook.cells[0], "about 5 s", f"about {seconds} s")
+    assert len(breaches(notebook, solved=False)) == broken
 
 
 def test_a_solved_exercise_in_the_learner_copy_is_seen():
