@@ -7,8 +7,8 @@ Near: twelve look-alike flowers, drawn anew by data/render_flowers.py, none of t
 microscopy set. A seed decides the training images, the new head, the order and (scratch) the first weights.
 
 Every strategy gets STEPS optimiser steps of up to BATCH images without augmentation, with warm-up and decay in one
-cycle (for each phase), and its network is read once, after the last step: no epoch is picked. Rates and BatchNorm
-policy are the best of a pilot at PILOT_IMAGES images per class, with another seed and images used for nothing else.
+cycle (for each phase), and its network is read once, after the last step: no epoch is picked. Rates are the best of a
+pilot at PILOT_IMAGES images per class, with another seed, scored on images that are used for nothing else.
 
 The runs called "lesson ..." are what the lesson repeats in a minute: LESSON_SIZE images per class, LESSON_STEPS steps,
 near on bundled images (training images from the train split of MiniFlowers102, scored on its val split).
@@ -16,8 +16,10 @@ near on bundled images (training images from the train split of MiniFlowers102, 
 
 import io
 import sys
+import tempfile
 import time
 from functools import cache
+from pathlib import Path
 from statistics import mean, stdev
 
 import torch
@@ -33,25 +35,22 @@ import tlhelpers as tl  # noqa: E402
 NAME = "map"
 ARCH = "resnet10"
 SIZES, TARGETS, STRATEGIES, SEEDS = (2, 5, 10, 40), ("near", "far"), ("scratch", "frozen", "gradual", "full"), (0, 1, 2)
-STEPS, BATCH = 120, 16
+STEPS, BATCH = 100, 16
 PILOT_IMAGES, PILOT_SEED = 10, 100
 LESSON_SIZE, LESSON_STEPS, LESSON_STRATEGIES = 5, 40, ("frozen", "full", "two phases", "gradual")
 # a class's images: those that may be drawn for training, from the first cut on the pilot's, from the second held out
-CUTS = {"near": (60, 80), "far": (60, 80), "lesson near": (10, 10), "lesson far": (60, 80)}
-COUNT, HELD_OUT = 120, 40
+CUTS = {"near": (50, 60), "far": (60, 80), "lesson near": (10, 10), "lesson far": (60, 80)}
+DRAWN, HELD_OUT = 100, 40  # images per class: drawn for near; held out near and far
 # twelve of the daisy family: alike enough that colour alone does not settle it
 NEAR_CLASSES = (
     "mexican aster, oxeye daisy, black-eyed susan, gazania, osteospermum, barbeton daisy, blanket flower, "
     "purple coneflower, sunflower, marigold, english marigold, bishop of llandaff"
 ).split(", ")
-# (rate, BatchNorm policy) to choose from; gradual trains its head phase at HEAD_RATE, like the best of frozen
-OPTIONS = {
-    "scratch": [(1e-3, "train"), (3e-3, "train")],
-    "frozen": [(3e-3, "train"), (1e-2, "train"), (3e-2, "train")],
-    "gradual": [(3e-4, "train"), (1e-3, "train"), (1e-3, "eval")],
-    "full": [(3e-4, "train"), (1e-3, "train"), (1e-3, "eval")],
-}
-HEAD_RATE = 1e-2
+# rates to choose from (scratch: the data card's choice); a phase that trains the head alone takes that of frozen
+RATES = {"frozen": [3e-3, 1e-2], "full": [3e-4, 1e-3], "gradual": [3e-4, 1e-3], "scratch": [1e-3]}
+DRAWINGS = (
+    Path(tempfile.gettempdir()) / "tlhelpers_map_near.pt"
+)  # drawing takes minutes, so a resumed script reads this
 CLASSES = {"near": 12, "far": 6, "lesson near": 12, "lesson far": 6}
 TITLES = {"near": "near: twelve flowers of the daisy family", "far": "far: six kinds of microscopy images"}
 
@@ -66,13 +65,17 @@ def images(target: str) -> Tensor:
     if target.endswith("far"):
         microscopy = tl.image_folder(tl.data_dir() / "mini" / "microscopy", preset)
         return torch.stack([of_class(microscopy, label) for label in range(CLASSES[target])])
+    if DRAWINGS.exists():
+        return torch.load(DRAWINGS, weights_only=True)
     from build_images import generator, jpeg, render_flowers
 
     def photograph(name: str, number: int) -> Tensor:
-        drawn = jpeg(render_flowers.render(name, generator("map of lesson 04", name, number)))
-        return preset(Image.open(io.BytesIO(drawn)).convert("RGB"))
+        file = io.BytesIO(jpeg(render_flowers.render(name, generator("map of lesson 04", name, number))))
+        return preset(Image.open(file).convert("RGB"))
 
-    return torch.stack([torch.stack([photograph(name, k) for k in range(COUNT)]) for name in NEAR_CLASSES])
+    drawn = torch.stack([torch.stack([photograph(name, k) for k in range(DRAWN)]) for name in NEAR_CLASSES])
+    torch.save(drawn, DRAWINGS)
+    return drawn
 
 
 def of_class(dataset: Dataset, label: int) -> Tensor:
@@ -93,16 +96,16 @@ def part(target: str, which: str, per_class: int | None = None, seed: int = 0) -
     return TensorDataset(rows, torch.arange(len(every)).repeat_interleave(len(chosen[0])))
 
 
-def phases(strategy: str, rate: float, steps: int) -> list[tuple[str, int, float]]:
+def phases(strategy: str, rates: dict[str, float], steps: int) -> list[tuple[str, int, float]]:
     """(first stage that trains, steps, rate) of each phase: the same number of steps altogether for every strategy."""
     if strategy == "frozen":
-        return [("head", steps, rate)]
+        return [("head", steps, rates["frozen"])]
     if strategy == "gradual":
-        third = steps // 3
-        return [("head", third, HEAD_RATE), ("layer4", third, rate), ("stem", steps - 2 * third, rate)]
+        third, rate = steps // 3, rates["gradual"]
+        return [("head", third, rates["frozen"]), ("layer4", third, rate), ("stem", steps - 2 * third, rate)]
     if strategy == "two phases":  # the head first, then everything: lesson 03
-        return [("head", steps // 2, HEAD_RATE), ("stem", steps - steps // 2, rate)]
-    return [("stem", steps, rate)]
+        return [("head", steps // 2, rates["frozen"]), ("stem", steps - steps // 2, rates["gradual"])]
+    return [("stem", steps, rates[strategy])]
 
 
 def measure(
@@ -110,7 +113,7 @@ def measure(
     per_class: int,
     strategy: str,
     seed: int,
-    option: tuple[float, str],
+    rates: dict[str, float],
     scored_on: str = "held out",
     steps: int = STEPS,
 ) -> dict:
@@ -121,13 +124,13 @@ def measure(
     tl.replace_head(model, CLASSES[target])
     batch, began = min(BATCH, len(train)), time.process_time()
     look = DataLoader(TensorDataset(*train[:batch]), batch)  # fit wants a validation part; nothing is chosen by it
-    for start, some_steps, rate in phases(strategy, option[0], steps):
+    for start, some_steps, rate in phases(strategy, rates, steps):
         # one epoch of exactly so many steps: the sampler goes through all images in a new order again and again
         sampler = RandomSampler(train, num_samples=some_steps * batch, generator=torch.Generator().manual_seed(seed))
         loader = DataLoader(train, batch, sampler=sampler, generator=torch.Generator().manual_seed(seed))
         tl.fit_gradually(
             model, loader, look, [tl.Phase(start, epochs=1, lr=rate)],
-            scheduler=one_cycle, batchnorm=option[1], verbose=False,
+            scheduler=one_cycle, verbose=False,
         )  # fmt: skip
     seconds = time.process_time() - began
     metrics = tl.evaluate(model, DataLoader(scored, 96))
@@ -139,17 +142,17 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=0.1)
 
 
-def chosen_options(runs: dict) -> dict[str, tuple[float, str]]:
-    """The option of each strategy whose pilot accuracy, averaged over near and far, is highest."""
-    return {s: max(options, key=lambda option: pilot_score(runs, s, option)) for s, options in OPTIONS.items()}
+def best_rate(runs: dict, strategy: str) -> float:
+    """The rate whose pilot accuracy, averaged over near and far, is highest."""
+
+    def score(rate: float) -> float:
+        return mean(runs[pilot_key(target, strategy, rate)]["accuracy"] for target in TARGETS)
+
+    return max(RATES[strategy], key=score) if len(RATES[strategy]) > 1 else RATES[strategy][0]
 
 
-def pilot_key(target: str, strategy: str, option: tuple[float, str]) -> str:
-    return f"pilot|{target}|{strategy}|{option[0]:g}|{option[1]}"
-
-
-def pilot_score(runs: dict, strategy: str, option: tuple[float, str]) -> float:
-    return mean(runs[pilot_key(target, strategy, option)]["accuracy"] for target in TARGETS)
+def pilot_key(target: str, strategy: str, rate: float) -> str:
+    return f"pilot|{target}|{strategy}|{rate:g}"
 
 
 def cell(runs: dict, target: str, per_class: int, strategy: str, figure: str = "accuracy") -> list[float]:
@@ -186,12 +189,12 @@ def section(runs: dict) -> str:
         "first step on. `scratch`: the same from random weights. Seeds draw other training images and another head. "
         f"Accuracy on {HELD_OUT} images per class that nothing was chosen by.",
     ]
-    if all(pilot_key(t, s, o) in runs for t in TARGETS for s, options in OPTIONS.items() for o in options):
-        chosen = ", ".join(f"{s} {rate:g} (BatchNorm {bn})" for s, (rate, bn) in chosen_options(runs).items())
+    if "settings" in runs:
+        chosen = ", ".join(f"{strategy} {rate:g}" for strategy, rate in runs["settings"].items())
         lines += [
             "",
             f"Rates, the best of a pilot at {PILOT_IMAGES} images per class on other images, near and far averaged: "
-            f"{chosen}. The head phase of `gradual` runs at {HEAD_RATE:g}.",
+            f"{chosen}. The head phase of `gradual` takes the rate of `frozen`.",
         ]
     for target in TARGETS:
         done = [n for n in SIZES if all(len(cell(runs, target, n, s)) > 1 for s in STRATEGIES)]
@@ -210,10 +213,7 @@ def section(runs: dict) -> str:
             lines.append(f"- {n} per class: highest mean {best}; {within}.")
         seconds = {s: mean(v for n in done for v in cell(runs, target, n, s, "seconds")) for s in STRATEGIES}
         listed = ", ".join(f"{s} {value:.1f}" for s, value in seconds.items())
-        lines += [
-            "",
-            f"Seconds of processor time on one thread, mean over the rows, caching passes included: {listed}.",
-        ]
+        lines += ["", f"Seconds of processor time on one thread, mean over the rows, with caching passes: {listed}."]
     lines += [
         "",
         '"Within noise": the difference of the means is at most twice its standard error over the '
@@ -225,26 +225,24 @@ def section(runs: dict) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     runs = Runs(NAME)
-    for strategy in ("frozen", "full", "gradual", "scratch"):
+    chosen: dict[str, float] = {}
+    for strategy, rates in RATES.items():
         for target in TARGETS:
-            for option in OPTIONS[strategy]:
-                key, setting = (
-                    pilot_key(target, strategy, option),
-                    (PILOT_IMAGES, strategy, PILOT_SEED, option, "pilot"),
-                )
-                runs.once(key, lambda t=target, s=setting: measure(t, *s))
-    chosen = runs.once("settings", lambda: chosen_options(runs.runs))
+            for rate in rates if len(rates) > 1 else []:
+                setting = (target, PILOT_IMAGES, strategy, PILOT_SEED, {**chosen, strategy: rate}, "pilot")
+                runs.once(pilot_key(target, strategy, rate), lambda s=setting: measure(*s))
+        chosen[strategy] = best_rate(runs.runs, strategy)
+    runs.once("settings", lambda: chosen)
     for seed in SEEDS:  # seed by seed: whatever is done when somebody stops it is a whole map
+        for target in ("lesson near", "lesson far"):
+            for strategy in LESSON_STRATEGIES:
+                setting = (target, LESSON_SIZE, strategy, seed, chosen, "held out", LESSON_STEPS)
+                runs.once(f"{target}|{LESSON_SIZE}|{strategy}|{seed}", lambda s=setting: measure(*s))
         for per_class in SIZES:
             for target in TARGETS:
                 for strategy in STRATEGIES:
-                    setting = (target, per_class, strategy, seed, chosen[strategy])
+                    setting = (target, per_class, strategy, seed, chosen)
                     runs.once(f"{target}|{per_class}|{strategy}|{seed}", lambda s=setting: measure(*s))
-        for target in ("lesson near", "lesson far"):
-            for strategy in LESSON_STRATEGIES:
-                option = chosen["gradual" if strategy == "two phases" else strategy]
-                setting = (target, LESSON_SIZE, strategy, seed, option, "held out", LESSON_STEPS)
-                runs.once(f"{target}|{LESSON_SIZE}|{strategy}|{seed}", lambda s=setting: measure(*s))
 
 
 if __name__ == "__main__":

@@ -114,10 +114,10 @@ def finished(measure_map, accuracy):
         for s in measure_map.STRATEGIES
         for seed in measure_map.SEEDS
     }
-    for strategy, options in measure_map.OPTIONS.items():
+    for strategy, rates in measure_map.RATES.items():
         for target in measure_map.TARGETS:
-            for rate, batchnorm in options:
-                runs[measure_map.pilot_key(target, strategy, (rate, batchnorm))] = {"accuracy": rate}
+            runs |= {measure_map.pilot_key(target, strategy, rate): {"accuracy": rate} for rate in rates}
+    runs["settings"] = {strategy: measure_map.best_rate(runs, strategy) for strategy in measure_map.RATES}
     return runs
 
 
@@ -129,13 +129,18 @@ def test_strategies_within_noise_of_the_best(measure_map):
 
 
 def test_the_pilot_decides_the_rates(measure_map):
-    chosen = measure_map.chosen_options(finished(measure_map, lambda *_: 0.5))
-    assert chosen["scratch"] == (3e-3, "train") and chosen["frozen"] == (3e-2, "train")
+    assert finished(measure_map, lambda *_: 0.5)["settings"] == {
+        "scratch": 1e-3,
+        "frozen": 1e-2,
+        "gradual": 1e-3,
+        "full": 1e-3,
+    }
 
 
 def test_every_strategy_takes_the_same_number_of_steps(measure_map):
+    rates = {strategy: some[0] for strategy, some in measure_map.RATES.items()}
     for strategy in (*measure_map.STRATEGIES, "two phases"):
-        assert sum(steps for _, steps, _ in measure_map.phases(strategy, 1e-3, 100)) == 100
+        assert sum(steps for _, steps, _ in measure_map.phases(strategy, rates, 100)) == 100
 
 
 def test_the_section_has_a_table_and_a_verdict_per_cell(measure_map):
@@ -159,7 +164,7 @@ def test_the_section_of_a_map_that_is_not_finished_shows_what_there_is(measure_m
 def test_the_three_parts_of_a_class_do_not_overlap(measure_map, monkeypatch):
     import torch
 
-    count = measure_map.COUNT
+    count = 120
     every = torch.arange(6 * count).reshape(6, count, 1)  # every "image" is its own number
     monkeypatch.setattr(measure_map, "images", lambda target: every)
     pilot, held_out = (set(measure_map.part("far", p).tensors[0].flatten().tolist()) for p in ("pilot", "held out"))
