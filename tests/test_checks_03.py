@@ -91,6 +91,9 @@ def test_groups_right():
     model = network()
     assert result("03.2", model, [stem(model), *five_groups(model)]).state == "right"
     assert result("03.2", model, [*five_groups(model), stem(model, 1e-5)]).state == "right"
+    used = five_groups(model)
+    torch.optim.AdamW(used)  # fills in its defaults, some of which are None
+    assert result("03.2", model, [stem(model), *used]).state == "right"
     assert result("03.2", model, tl.parameter_groups(model, 1e-3, factor=0.3, weight_decay=0.01)).state == "right"
 
 
@@ -109,8 +112,8 @@ def test_groups_blank():
         (lambda m: [{"params": m.conv1.parameters()}, *five_groups(m)], "a rate of its own"),
         (lambda m: [{"params": m.parameters(), "lr": 1e-3}], "all stages have the same rate"),
         (lambda m: [stem(network()), *five_groups(m)], "stem is in no group"),
-        (lambda m: stem(m), "give a list of dictionaries"),
-        (lambda m: 3, "give a list of dictionaries"),
+        (lambda m: stem(m), "the check cannot work with this answer"),
+        (lambda m: 3, "the check cannot work with this answer"),
     ],
 )
 def test_groups_wrong(answer, mistake):

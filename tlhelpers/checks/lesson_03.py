@@ -64,7 +64,8 @@ def _optimizer(groups) -> torch.optim.Optimizer:
 
 @exercise("03.2", expects="the network and your list of parameter groups, in this order")
 def check_groups(model, groups):
-    attempted(groups)
+    # an optimizer that was given such a dictionary adds its defaults to it, and some are None: not a blank
+    attempted(groups if groups is ... else [group.get(key, 0) for group in groups for key in ("params", "lr")])
     optimizer = _optimizer(groups)
     rate_of = {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
     parts = [part for part in stages(model) if any(True for _ in part.parameters())]
@@ -112,8 +113,8 @@ def check_rate(model, optimizer):
             f"{who} learns at {rate:g}: that is so low that nothing will move in a few epochs. To keep a part still, "
             "freeze it",
         )
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    return f"the highest rate is {max(rates):g}, so pretrained weights are adjusted and not overwritten"
+    highest = max(float(group["lr"]) for group in optimizer.param_groups)
+    return f"the highest rate is {highest:g}, so pretrained weights are adjusted and not overwritten"
 
 
 @exercise("03.4", expects="a function that takes the number of images, the batch size and the number of epochs")
@@ -168,10 +169,9 @@ def check_modes(train_and_validate):
     require(callable(train_and_validate), "give the function itself, train_and_validate, not what it returns")
     torch.manual_seed(0)
     batch, epochs = (torch.randn(6, 4), torch.tensor([0, 1] * 3)), 3
-    model = _Watched()
+    model = _Watched().eval()  # as an evaluation before the call would leave it
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
-    model.eval()  # as an evaluation before the call would leave it
     result = train_and_validate(model, [batch, batch], [batch], optimizer, epochs)
     training = [(body, head) for gradient, body, head in model.seen if gradient]
     watching = [(body, head) for gradient, body, head in model.seen if not gradient]
@@ -210,7 +210,7 @@ def _movement(freeze_now, optimizer_class, options) -> tuple[float, float, bool]
     rows, labels = torch.randn(8, 4), torch.tensor([0, 1] * 4)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=False)  # as older training loops do: zeros stay behind, and momentum acts
+        optimizer.zero_grad(set_to_none=False)  # as older loops do: zeros stay behind, and momentum acts
         loss = nn.functional.cross_entropy(head(body(rows)), labels)
         if loss.requires_grad:
             loss.backward()
