@@ -49,32 +49,7 @@ def check_staircase(staircase):
     return "from the head one stage earlier each time, for any network that stages() knows"
 
 
-@exercise("04.2", expects="the network and its optimiser, in this order")
-def check_second_phase(pupil, optimizer):
-    attempted(pupil, optimizer)
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    names = {id(p): name for name, p in pupil.named_parameters()}
-    training = {id(p) for p in pupil.parameters() if p.requires_grad}
-    late = {id(p) for part in (pupil.layer4, pupil.fc) for p in part.parameters()}
-    require(
-        late <= training,
-        "the head and layer4 should train now, and not all of their parameters ask for a gradient: "
-        'tl.unfreeze_from(pupil, "layer4")',
-    )
-    early = [names[key] for key in training - late]
-    require(not early, f"{len(early)} more tensors train, {early[:1]} for one: in phase 2 only layer4 and the head do")
-    require(held & set(names), "the optimiser holds parameters of another network: make it from this one")
-    forgotten = training - held
-    require(
-        not forgotten,
-        f"{len(forgotten)} of the {len(training)} tensors that train are not in the optimiser, "
-        f"{[names[key] for key in forgotten][:1]} for one: it was made before they were unfrozen",
-    )
-    require(held == training, f"the optimiser also holds {len(held - training)} tensors that do not train")
-    return f"unfreeze first, then the optimiser: it holds all {len(held)} tensors that train"
-
-
-@exercise("04.3", expects="a function (model, name, lr, steps) that returns an optimiser and a scheduler")
+@exercise("04.2", expects="a function (model, name, lr, steps) that returns an optimiser and a scheduler")
 def check_next_phase(next_phase):
     attempted(next_phase)
     require(callable(next_phase), "give the function itself, next_phase, not what it returns")
@@ -126,7 +101,7 @@ def _rates_of(optimizer, scheduler, steps: int) -> list[list[float]]:
     return rates
 
 
-@exercise("04.4", expects="a function (model, optimizer, images, labels) that takes one training step")
+@exercise("04.3", expects="a function (model, optimizer, images, labels) that takes one training step")
 def check_phase_step(phase_step):
     attempted(phase_step)
     require(callable(phase_step), "give the function itself, phase_step, not what it returns")
@@ -158,7 +133,7 @@ def check_phase_step(phase_step):
     return "frozen stages stayed as they were to the last bit, layer4 and the head learned"
 
 
-@exercise("04.5", expects="a function (images, shape, views=1) that returns GB")
+@exercise("04.4", expects="a function (images, shape, views=1) that returns GB")
 def check_cache_gb(cache_gb):
     attempted(cache_gb)
     require(callable(cache_gb), "give the function itself, cache_gb, not what it returns")
@@ -183,7 +158,7 @@ def check_cache_gb(cache_gb):
     return f"20,000 images, 4 views, before layer1 at 64 pixels: {float(large):.1f} GB, so cut later"
 
 
-@exercise("04.6", expects="a function that takes a list of pairs (validation loss, weights)")
+@exercise("04.5", expects="a function that takes a list of pairs (validation loss, weights)")
 def check_handed_over(handed_over):
     attempted(handed_over)
     require(callable(handed_over), "give the function itself, handed_over, not what it returns")
