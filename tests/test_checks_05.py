@@ -21,14 +21,14 @@ def assert_wrong(number, mistake, *answers):
     assert mistake in found.message
 
 
-BLANKS = [("05.1", 3), ("05.2", 2), ("05.3", 3), ("05.4", 5), ("05.5", 7), ("05.6", 3)]
+BLANKS = [("05.1", 3), ("05.2", 2), ("05.3", 5), ("05.4", 7), ("05.5", 3)]
 
 
 @pytest.mark.parametrize(("number", "arguments"), BLANKS)
 def test_blanks(number, arguments):
     assert result(number, ...).state == "not attempted"
     returns_blank = (lambda a, b: ...) if arguments == 2 else (lambda *given: ...)
-    if number != "05.5":
+    if number != "05.4":
         assert result(number, returns_blank).state == "not attempted"
     assert result(number, 3).state == "wrong"
 
@@ -97,39 +97,7 @@ def test_validation_loss_wrong(answer, mistake):
     assert_wrong("05.2", mistake, answer)
 
 
-# --- 05.3 the ECE that weighs
-
-
-def weigh(formula):
-    return lambda sure, right, counts: formula([c - a for c, a in zip(sure, right, strict=True)], counts)
-
-
-def test_ece_right():
-    def answer(gaps, counts):
-        return sum(abs(gap) * n for gap, n in zip(gaps, counts, strict=True)) / sum(counts)
-
-    assert result("05.3", weigh(answer)).state == "right"
-
-
-def weighed(gaps, counts):
-    return sum(abs(gap) * n for gap, n in zip(gaps, counts, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("answer", "mistake"),
-    [
-        (weigh(lambda gaps, n: sum(map(abs, gaps)) / len(gaps)), "every bin still counts the same"),
-        (weigh(weighed), "weighed but not divided"),
-        (weigh(lambda gaps, n: weighed(gaps, n) / len(n)), "not of bins"),
-        (weigh(lambda gaps, n: sum(g * k for g, k in zip(gaps, n, strict=True)) / sum(n)), "opposite signs cancel"),
-        (weigh(lambda gaps, n: max(map(abs, gaps))), "it gives 0.3000"),
-    ],
-)
-def test_ece_wrong(answer, mistake):
-    assert_wrong("05.3", mistake, answer)
-
-
-# --- 05.4 mixup
+# --- 05.3 mixup
 
 
 def one_hots(labels, classes):
@@ -155,7 +123,7 @@ def in_place(x, y, classes, lam, order):
 
 
 def test_mixup_right():
-    assert result("05.4", mix()).state == "right"
+    assert result("05.3", mix()).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -173,10 +141,10 @@ def test_mixup_right():
     ],
 )
 def test_mixup_wrong(answer, mistake):
-    assert_wrong("05.4", mistake, answer)
+    assert_wrong("05.3", mistake, answer)
 
 
-# --- 05.5 CutMix's label
+# --- 05.4 CutMix's label
 
 
 def cut(share):
@@ -201,7 +169,7 @@ def pastes_nothing(images, labels, classes, lam, order, y, x):
 
 
 def test_cutmix_right():
-    assert result("05.5", cut(lambda lam, box, area: 1 - box / area)).state == "right"
+    assert result("05.4", cut(lambda lam, box, area: 1 - box / area)).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -215,10 +183,10 @@ def test_cutmix_right():
     ],
 )
 def test_cutmix_wrong(answer, mistake):
-    assert_wrong("05.5", mistake, answer)
+    assert_wrong("05.4", mistake, answer)
 
 
-# --- 05.6 which loader mixes
+# --- 05.5 which loader mixes
 
 
 def make(train=True, mix_train=True, mix_val=False, shuffle_val=False):
@@ -232,7 +200,7 @@ def make(train=True, mix_train=True, mix_val=False, shuffle_val=False):
 
 
 def test_loaders_right():
-    assert result("05.6", make()).state == "right"
+    assert result("05.5", make()).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -247,10 +215,10 @@ def test_loaders_right():
     ],
 )
 def test_loaders_wrong(answer, mistake):
-    assert_wrong("05.6", mistake, answer)
+    assert_wrong("05.5", mistake, answer)
 
 
-# --- 05.7 smoothed once
+# --- 05.6 smoothed once
 
 
 def soft(labels, classes):
@@ -258,15 +226,15 @@ def soft(labels, classes):
 
 
 def test_smoothed_once_right():
-    assert "in the labels" in result("05.7", soft, nn.CrossEntropyLoss()).message
-    assert "in the loss" in result("05.7", one_hots, nn.CrossEntropyLoss(label_smoothing=0.1)).message
-    hard = result("05.7", lambda labels, classes: labels, nn.CrossEntropyLoss(label_smoothing=0.1))
+    assert "in the labels" in result("05.6", soft, nn.CrossEntropyLoss()).message
+    assert "in the loss" in result("05.6", one_hots, nn.CrossEntropyLoss(label_smoothing=0.1)).message
+    hard = result("05.6", lambda labels, classes: labels, nn.CrossEntropyLoss(label_smoothing=0.1))
     assert hard.state == "right"
 
 
 def test_smoothed_once_blank():
-    assert result("05.7", ..., nn.CrossEntropyLoss()).state == "not attempted"
-    assert result("05.7", soft, ...).state == "not attempted"
+    assert result("05.6", ..., nn.CrossEntropyLoss()).state == "not attempted"
+    assert result("05.6", soft, ...).state == "not attempted"
 
 
 @pytest.mark.parametrize(
@@ -279,4 +247,4 @@ def test_smoothed_once_blank():
     ],
 )
 def test_smoothed_once_wrong(targets, loss_fn, mistake):
-    assert_wrong("05.7", mistake, targets, loss_fn)
+    assert_wrong("05.6", mistake, targets, loss_fn)

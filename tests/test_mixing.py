@@ -167,3 +167,30 @@ def test_show_batch_titles_a_mixed_batch_with_its_shares():
     titles = [ax.get_title() for ax in figure.axes]
     plt.close(figure)
     assert any("\n" in title and "%" in title for title in titles)
+
+
+def fake_runs(script, gain):
+    """Five seeds per recipe whose accuracy differs from plain by gain[recipe], plus a little that is not constant."""
+    runs = {}
+    for recipe in script.RECIPES:
+        for seed in range(5):
+            accuracy = 0.6 + 0.02 * seed + gain.get(recipe, 0) + 0.001 * (seed % 2) * (recipe != "plain")
+            result = {"val_accuracy": accuracy, "val_loss": 1.0 + 0.01 * seed, "val_ece": 0.1, "val_confidence": 0.5}
+            runs[script.key(recipe, script.EPOCHS, seed)] = result | {"clean_train_accuracy": 1.0}
+    return runs
+
+
+def test_the_measured_section_computes_its_verdicts():
+    import measure_regularisation as script
+
+    runs = fake_runs(script, {"mixup 0.2": -0.03, "label smoothing 0.1": 0.05})
+    runs[script.key("CutMix 1.0", script.EPOCHS, 2)]["val_accuracy"] -= 0.04
+    text = script.section(runs)
+    assert text.startswith("## ") and f"### {script.EPOCHS} epochs" in text
+    assert f"### {script.LONG_EPOCHS} epochs" not in text
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.split("paired by seed")[1].splitlines()}
+    assert "-3.0" in rows["mixup 0.2"].split(" | ")[2] and "(n)" not in rows["mixup 0.2"].split(" | ")[2]
+    assert "+5.0" in rows["label smoothing 0.1"] and "(n)" in rows["CutMix 1.0"].split(" | ")[2]
+    assert "within noise: CutMix 1.0" in text
+    one_seed = {key: run for key, run in runs.items() if key.endswith("seed 0")}
+    assert "Too few seeds" in script.section(one_seed)

@@ -1,4 +1,4 @@
-"""Checks of lesson 05: smoothed loss, plain validation, ECE, mixup, CutMix's label, loaders, smoothing only once."""
+"""Checks of lesson 05: smoothed loss, plain validation, mixup, CutMix's label, loaders, smoothing only once."""
 
 from __future__ import annotations
 
@@ -81,28 +81,7 @@ def check_validation_loss(validation_loss):
     return "plain cross-entropy is the same ruler for every recipe, whatever the training loss was"
 
 
-@exercise("05.3", expects="a function of three lists: confidences, accuracies and counts of the bins")
-def check_ece(ece):
-    attempted(ece)
-    require(callable(ece), "give the function itself, ece, not what it returns")
-    sure, right, counts = [0.2, 0.5, 0.9], [0.3, 0.5, 0.6], [10, 20, 70]
-    found = ece(list(sure), list(right), list(counts))
-    attempted(found, todo=_EMPTY)
-    found, wanted = float(found), 0.22
-    require(
-        not _near(found, 0.4 / 3),
-        "every bin still counts the same, however few images it holds: weigh each gap by its count",
-    )
-    require(not _near(found, 22), "the gaps are weighed but not divided: divide by the number of all images")
-    require(not _near(found, 22 / 3), "that is per bin: divide by the number of all images, not of bins")
-    require(not _near(abs(found), 0.20), "gaps with opposite signs cancel: take their absolute values")
-    require(not _near(found, 100 * wanted), "that is in per cent: return a share between 0 and 1")
-    require(_near(found, wanted), f"for confidences {sure}, accuracies {right}, counts {counts} it gives {found:.4f}")
-    require(_near(ece([0.9], [0.4], [3]), 0.5), "with a single bin the ECE is simply that bin's gap")
-    return "each gap weighs as much as the images behind it, so one odd image in an empty bin no longer shouts"
-
-
-@exercise("05.4", expects="a function of images, labels, classes, lam and order")
+@exercise("05.3", expects="a function of images, labels, classes, lam and order")
 def check_mixup(mixup):
     attempted(mixup)
     require(callable(mixup), "give the function itself, mixup, not what it returns")
@@ -140,7 +119,7 @@ def check_mixup(mixup):
     return "images and labels use the same partners and the same λ, so each label says what its picture is made of"
 
 
-@exercise("05.5", expects="a function of images, labels, classes, lam, order, y and x")
+@exercise("05.4", expects="a function of images, labels, classes, lam, order, y and x")
 def check_cutmix(cutmix):
     attempted(cutmix)
     require(callable(cutmix), "give the function itself, cutmix, not what it returns")
@@ -166,7 +145,7 @@ def check_cutmix(cutmix):
     return "the label follows the pixels that are really there, also where the border clips the box"
 
 
-@exercise("05.6", expects="a function of two datasets and a collate function")
+@exercise("05.5", expects="a function of two datasets and a collate function")
 def check_loaders(loaders):
     from ..mixing import MixingCollate
 
@@ -201,7 +180,7 @@ def check_loaders(loaders):
     return "mixtures for training, from a shuffled loader; validation sees whole flowers, in order, always the same"
 
 
-@exercise("05.7", expects="your function targets and your loss function, in this order")
+@exercise("05.6", expects="your function targets and your loss function, in this order")
 def check_smoothed_once(targets, loss_fn):
     attempted(targets, loss_fn)
     require(callable(targets) and callable(loss_fn), "give the function targets and the loss function, in this order")
