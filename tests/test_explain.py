@@ -144,6 +144,14 @@ def test_a_wrapped_network_is_looked_into(wrap):
     assert torch.equal(grad_cam(wrap(net), batch, 1), grad_cam(net, batch, 1))
 
 
+def test_the_maps_of_an_untrained_network_are_tiny_and_still_shown():
+    net, image = Tiny(), torch.tensor([[[[1.0, -2.0], [4.0, 0.0]]]])
+    with torch.no_grad():
+        net.maps.weight.mul_(1e-20)
+        net.head.weight.mul_(1e-10)
+    assert torch.allclose(grad_cam(net, image, 0, at=net.maps), torch.tensor([[[0.25, 0.0], [1.0, 0.0]]]))
+
+
 def test_an_image_that_says_nothing_for_the_class_gives_an_empty_map():
     net, image = Tiny(), torch.tensor([[[[-1.0, -2.0], [-4.0, 0.0]]]])
     assert grad_cam(net, image, 0, at=net.maps).abs().max() == 0

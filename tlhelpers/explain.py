@@ -71,7 +71,8 @@ def grad_cam(
     weights = gradient.float().mean(dim=(2, 3), keepdim=True)  # how much each map matters for the class
     cam = F.relu((weights * maps.detach().float()).sum(dim=1, keepdim=True))
     cam = F.interpolate(cam, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-    return (cam / cam.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)).cpu()
+    # an untrained network's maps are tiny, and still have a largest value; an empty map stays empty
+    return (cam / cam.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(cam.dtype).tiny)).cpu()
 
 
 def _place(model: nn.Module, at: str | nn.Module | None) -> nn.Module:
