@@ -123,9 +123,12 @@ def finished(measure_map, accuracy):
 
 def test_strategies_within_noise_of_the_best(measure_map):
     near = measure_map.as_good_as_the_best
-    assert near({"a": [0.5, 0.52, 0.54], "b": [0.51, 0.53, 0.55], "c": [0.1, 0.12, 0.14]}) == ["b", "a"]
+    assert near({"a": [0.5, 0.56, 0.54], "b": [0.53, 0.53, 0.57], "c": [0.1, 0.12, 0.14]}) == ["b", "a"]
     assert near({"a": [0.5, 0.5, 0.5], "b": [0.4, 0.4, 0.4]}) == ["a"]
     assert set(near({"a": [0.5, 0.5], "b": [0.5, 0.5]})) == {"a", "b"}
+    # a hard draw is hard for both: seed by seed the gap is steady, though the spread over seeds is large
+    assert near({"a": [0.3, 0.5, 0.7], "b": [0.2, 0.41, 0.6]}) == ["a"]
+    assert measure_map.t_quantile(3) == pytest.approx(4.303, abs=1e-3)
 
 
 def test_the_pilot_decides_the_rates(measure_map):
