@@ -11,7 +11,7 @@
 # %% [markdown]
 # ## What you will be able to do
 #
-# - **plan** a project so that its final figure means something
+# - **plan** a project whose final figure means something
 # - **compare** the strategies of the whole course
 # - **report** top-1, mean per class and an interval
 # - **question** a model with confused pairs and Grad-CAM
@@ -59,10 +59,10 @@ print("training images of class 0:", train_flowers.targets.count(0))
 # ### An unusual split
 #
 # Most data sets train on the largest part. The official Flowers102 split has 1,020 training images, 1,020 for
-# validation and **6,149 for the test**. There every class has twenty images or more, elsewhere ten. (The bundled set has
-# ten in each part.)
+# validation and **6,149 for the test**, where classes differ in size. (The bundled set has ten images per class in each
+# part.)
 #
-# A large test part makes the figure precise. A small training part makes the task hard.
+# A large test part makes the figure precise, a small training part makes the task hard.
 
 # %% [markdown]
 # ### A figure without its split is worth nothing
