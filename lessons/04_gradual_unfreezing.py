@@ -134,7 +134,7 @@ for name, history in histories.items():
     places = range(epoch + 1, epoch + 1 + len(history.val_loss))
     ax.plot(places, history.train_loss, "o--", color="#E69F00", label="training" if epoch == 0 else None)
     ax.plot(places, history.val_loss, "s-", color="#0072B2", label="validation" if epoch == 0 else None)
-    ax.text(epoch + 0.6, ax.get_ylim()[1], f" phase {name}", fontsize=9, va="bottom")
+    ax.text(epoch + 0.6, 1.02, f"phase {name}", fontsize=9, transform=ax.get_xaxis_transform())
     epoch += len(history.val_loss)
     ax.axvline(epoch + 0.5, color="black", linestyle=":", linewidth=1)
 ax.set(xlabel="epoch", ylabel="loss (cross-entropy)")
@@ -314,7 +314,7 @@ for name, make_scheduler in schedulers.items():
 #   function per group and counts; recent PyTorch versions refuse, older ones skipped the new group in silence, and its
 #   rate stayed where it was.
 # - **Out of step** is the unkind one: training runs, at a rate that nobody chose.
-# - Only a scheduler that does nothing but multiply survives.
+# - Schedulers that only multiply the present rate by a factor take the new group along.
 #
 # There are two right ways.
 #
@@ -526,8 +526,8 @@ tl.check("04.4", cache_gb)
 # </details>
 
 # %% [markdown]
-# By hand: cut the list of stages, run the front part once, train the back part on what it gave. The two parts hold the
-# network's own modules, so whoever trains the **tail** trains the network.
+# By hand: cut the list of stages, run the front part (the **prefix**) once, train the back part (the **tail**) on what
+# it gave. Both hold the network's own modules, so whoever trains the tail trains the network.
 #
 # **Predict:** will the tail give the same scores for the kept activations as the whole network for the images?
 
@@ -688,7 +688,8 @@ plt.show()
 # (columns), near and far; a star marks the highest mean of its column.
 #
 # A star alone says little. A seed gives all strategies the same images, so we look at the gap to the star seed by seed.
-# Its mean is **within noise** if 4.3 standard errors reach zero; for three values that is the usual 95 %.
+# The **standard error** of its mean is the spread divided by the root of the number of seeds. If 4.3 of them reach
+# from the mean gap to zero, we call it **within noise** (4.3 is what the usual 95 % cost with three values).
 
 # %%
 def within_noise(values):

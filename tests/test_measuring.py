@@ -162,6 +162,8 @@ def test_the_section_of_a_map_that_is_not_finished_shows_what_there_is(measure_m
     partly = {key: run for key, run in runs.items() if not key.startswith("far|40")}
     text = measure_map.section(partly)
     assert "40 (480)" in text and "40 (240)" not in text
+    del partly["near|2|full|2"]  # stopped in the middle of a row
+    assert "2 (24)" in measure_map.section(partly)
 
 
 def test_the_three_parts_of_a_class_do_not_overlap(measure_map, monkeypatch):
