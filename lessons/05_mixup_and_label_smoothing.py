@@ -328,7 +328,7 @@ tl.check("05.2", validation_loss)
 # **Mixup** lays two images over each other, λ of the first and 1 − λ of the second, and the label says just that. The
 # share λ (lambda) is drawn each time from a **Beta distribution**: always between 0 and 1, its shape set by α (alpha).
 #
-# **Predict:** which of these α mixes most strongly?
+# **Predict:** which α mixes most strongly?
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.2), sharey=True, layout="constrained")
@@ -453,7 +453,7 @@ tl.check("05.3", mixup)
 # **CutMix** leaves no ghosts: it pastes a box of the partner over the image. The box is to cover 1 − λ of the area, so
 # its sides are √(1 − λ) of the image's sides. Its centre may lie anywhere.
 #
-# **Predict:** what happens to the covered area when the centre is near the border?
+# **Predict:** what happens to the area near the border?
 
 # %%
 def cut_box(lam, y, x, height, width):
@@ -756,6 +756,7 @@ measured = {}  # (epochs, recipe) -> one dictionary of results for each seed
 for key, result in json.loads(file.read_text(encoding="utf-8"))["runs"].items():
     recipe, length, seed = key.split(", ")
     measured.setdefault((int(length.split()[0]), recipe), {})[seed] = result
+measured = dict(sorted(measured.items(), key=lambda item: (item[0][0], item[0][1] != "plain")))
 
 
 def mean_and_spread(seeds, what, scale=1, digits=3):
@@ -764,7 +765,7 @@ def mean_and_spread(seeds, what, scale=1, digits=3):
 
 
 print(f"{'epochs, recipe':30} {'seeds':>5} {'top-1 in %':>12} {'cross-entropy':>15} {'ECE in %':>12} {'gap':>6}")
-for (length, recipe), seeds in sorted(measured.items()):
+for (length, recipe), seeds in measured.items():
     accuracy, error = (mean_and_spread(seeds, what, 100, 1) for what in ("accuracy", "ece"))
     gap = 100 * np.mean([run["val_confidence"] - run["val_accuracy"] for run in seeds.values()])
     loss = mean_and_spread(seeds, "loss")
@@ -794,7 +795,7 @@ def against(differences):
 
 for what, scale, unit in (("accuracy", 100, "points"), ("loss", 1, ""), ("ece", 100, "points")):
     print(f"validation {what}, recipe minus plain:")
-    for (length, recipe), seeds in sorted(measured.items()):
+    for (length, recipe), seeds in measured.items():
         plain = measured.get((length, "plain"), {})
         pairs = [scale * (seeds[s][f"val_{what}"] - plain[s][f"val_{what}"]) for s in seeds if s in plain]
         if recipe != "plain" and len(pairs) > 1:
@@ -860,8 +861,8 @@ plt.show()
 # *What the figure shows:* mean validation accuracy of the three recipes on some of the flowers, one dot per seed.
 #
 # With three seeds the 95 % margin is wide, more than four standard errors, so only a large effect can pass. If the dots
-# of two rows overlap, do not rank them. Confidence is another matter: compare its column, and remember what a short
-# training does. Before a network is too sure of itself, mixing makes a modest one more modest.
+# of two rows overlap, do not rank them. Confidence is another matter: compare its column. Where it lies below the
+# accuracy already, as after a short training, still less of it means a larger ECE.
 
 # %% [markdown]
 # ## Common mistakes
