@@ -252,7 +252,7 @@ def one_step(model, optimizer, batch):
 batch = [tensor[::8] for tensor in dataset(train_images).tensors]
 model = tl.unfreeze_from(new_model(), "head")
 optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=1e-2)
-tl.unfreeze_from(model, "layer4")  # the optimiser is not told
+model = tl.unfreeze_from(model, "layer4")  # the optimiser is not told
 
 # %%
 before = copy.deepcopy(model)
@@ -340,7 +340,7 @@ for step in range(20):
 
 # %%
 tl.plot_learning_rates(rates, ["layer4", "head"])
-plt.gca().axvline(10.5, color="black", linestyle=":")
+plt.gca().axvline(10.5, color="black", linestyle=":", zorder=0)
 plt.show()
 for name in ("layer4", "head"):
     print(f"{name:7} steps that AdamW counted:", {int(optimizer.state[p]["step"]) for p in parts[name].parameters()})
@@ -631,7 +631,7 @@ tl.check("04.5", handed_over)
 # from 1,000 to 10,000 unfreeze gradually, above 10,000 fine-tune everything. Does it hold?
 #
 # `scripts/measure_map.py` measured a map: four numbers of training images per class, two targets, four strategies,
-# three seeds. **Near** are the twelve flowers, drawn anew so that there are enough of them; **far** is the microscopy
+# several seeds. **Near** are the twelve flowers, drawn anew so that there are enough of them; **far** is the microscopy
 # set: six kinds of stained cells, which share little with the shapes the network was trained on.
 
 # %%
@@ -688,26 +688,31 @@ plt.show()
 # (columns), near and far; a star marks the highest mean of its column.
 #
 # A star alone says little. A seed gives all strategies the same images, so we look at the gap to the star seed by seed.
-# The **standard error** of its mean is the spread divided by the root of the number of seeds. If 4.3 of them reach
-# from the mean gap to zero, we call it **within noise** (4.3 is what the usual 95 % cost with three values).
+# Its mean has a **standard error**: the spread divided by the root of the number of seeds. If the mean's 95 % interval
+# reaches zero, we call the gap **within noise**. With so few values that takes three to four standard errors (a table
+# called Student's t says how many).
 
 # %%
+from scipy.stats import t as student_t
+
+
 def within_noise(values):
     best = max(values.values(), key=mean)
     gaps = {name: [a - b for a, b in zip(best, some)] for name, some in values.items()}
-    return [name for name, gap in gaps.items() if mean(gap) <= 4.3 * stdev(gap) / len(gap) ** 0.5]
+    errors = student_t.ppf(0.975, len(best) - 1)
+    return [name for name, gap in gaps.items() if mean(gap) <= errors * stdev(gap) / len(gap) ** 0.5]
 
 
 for target in classes:
     for size in sizes:
         good = within_noise({strategy: accuracies(target, size, strategy) for strategy in strategies})
-        rule = "the rule holds" if "frozen" in good else "the rule's choice, frozen, is not among them"
-        print(f"{target:4} {size:3} per class, {size * classes[target]:3} images: {', '.join(good):24} {rule}")
+        rule = "" if "frozen" in good else "frozen, the rule's choice, is not among them"
+        print(f"{target:4} {size:3} per class, {size * classes[target]:3} images: {', '.join(good):29} {rule}")
 
 # %% [markdown]
-# All cells of this map lie **below 1,000 images**, where the rule says: extract features. Each line tells whether
-# `frozen` is among the best there. Where it is not, count the images at which another strategy takes over, and compare
-# near with far. A number of images alone cannot be the whole rule if the two lists differ.
+# All cells of this map lie **below 1,000 images**, where the rule says: extract features. Each line names what is best
+# or within noise of it, and says where `frozen` is missing. Compare near with far: if the lists differ, a number of
+# images cannot be the whole rule. (Of twenty such verdicts about one is wrong by chance.)
 
 # %%
 for target in classes:
@@ -733,8 +738,8 @@ for target in classes:
 # ## Compare
 #
 # The strategies of lessons 02, 03 and 04 in one table, and now *you* measure: a part of the map, shortened to 5 images
-# per class, 40 steps and two seeds. The script made the same short runs. It also ran "two phases", lesson 03's head
-# first, then everything; that row is only read from the file.
+# per class, 40 steps and two seeds. The script made the same short runs, and "two phases" as well: lesson 03's head
+# first, then everything.
 
 # %%
 microscopy = tl.microscopy(course, transform=preset)
@@ -754,9 +759,9 @@ def draw(images, size, seed):
     return dataset(torch.stack([of_class[some] for of_class, some in zip(images, chosen)]))
 
 # %% [markdown]
-# A phase is now counted in steps instead of epochs: the sampler below goes through the few images again and again, so
-# that one "epoch" has exactly the steps we want. With a single epoch per phase there is no best epoch to pick, so the
-# validation loader that `tl.fit` asks for decides nothing; it gets a few training images.
+# A phase is now counted in steps: the sampler below goes through the few images again and again, so that one "epoch"
+# has exactly the steps we want. With one epoch per phase there is no best epoch to pick, and the validation loader
+# that `tl.fit` asks for decides nothing; it gets a few training images.
 
 # %%
 from torch.utils.data import DataLoader, RandomSampler
@@ -841,13 +846,13 @@ plt.show()
 # **1. Phase 1 trained the head. For phase 2 you set `requires_grad = True` in `layer4` and go on with the same
 # optimiser. What happens?**
 #
-# <details><summary>`layer4` trains at the head's rate</summary>
+# <details><summary><code>layer4</code> trains at the head's rate</summary>
 #
 # No. The optimiser does not hold `layer4`, so no rate reaches it.
 #
 # </details>
 #
-# <details><summary>`layer4` gets gradients and stays as it is</summary>
+# <details><summary><code>layer4</code> gets gradients and stays as it is</summary>
 #
 # Right. Gradients are computed and pile up, and nobody uses them.
 #

@@ -150,7 +150,7 @@ def test_the_section_has_a_table_and_a_verdict_per_cell(measure_map):
     best = {"near": "full", "far": "gradual"}
     runs = finished(measure_map, lambda t, n, s, seed: (0.8 if s == best[t] else 0.4) + 0.01 * seed)
     text = measure_map.section(runs)
-    assert text.startswith("## ") and text.count("| 81.0 ± 1.0 |") == 8
+    assert text.startswith("## ") and text.count("| 81.5 ± 1.3 |") == 8
     assert text.count("highest mean full; no other is within noise of it") == 4
     assert text.count("highest mean gradual; no other") == 4
     assert "guessing: 8.3" in text and "guessing: 16.7" in text and "2 (24)" in text
