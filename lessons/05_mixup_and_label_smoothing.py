@@ -75,9 +75,9 @@ from torch import nn
 
 scores = torch.randn(2, classes)
 by_hand = -(soft_labels * F.log_softmax(scores, dim=1)).sum(dim=1).mean()
-print(f"by hand                          {by_hand.item():.6f}")
-print(f"cross_entropy with soft labels   {F.cross_entropy(scores, soft_labels).item():.6f}")
-print(f"CrossEntropyLoss(label_smoothing){nn.CrossEntropyLoss(label_smoothing=epsilon)(scores, labels).item():9.6f}")
+print(f"by hand                     {by_hand.item():.6f}")
+print(f"cross_entropy, soft labels  {F.cross_entropy(scores, soft_labels).item():.6f}")
+print(f"label_smoothing=0.1         {nn.CrossEntropyLoss(label_smoothing=0.1)(scores, labels).item():.6f}")
 
 # %% [markdown]
 # Three ways, one number. `cross_entropy` accepts class numbers of shape (N,) or soft labels of shape (N, K): keep that
@@ -451,7 +451,7 @@ tl.check("05.3", mixup)
 # ## 4 · CutMix by hand
 #
 # **CutMix** leaves no ghosts: it pastes a box of the partner over the image. The box is to cover 1 − λ of the area, so
-# its sides are √(1 − λ) of the image's sides. Its centre may lie anywhere.
+# its sides are √(1 − λ) of the image's. Its centre may lie anywhere. `cut_box` also returns which share is kept.
 #
 # **Predict:** what happens to the area near the border?
 
@@ -704,8 +704,8 @@ plt.show()
 # %% [markdown]
 # *What the figure shows:* loss and accuracy by epoch of both runs, training dashed and validation solid.
 #
-# Look at the dashed lines. With CutMix the training accuracy stays far behind the plain one, perhaps even behind its
-# own validation accuracy, and the training loss hardly falls. Usually that means that something is broken. Here it is
+# Look at the dashed lines. With CutMix the training accuracy lags behind the plain one, perhaps even behind its own
+# validation accuracy, and the training loss falls much less. Usually that means that something is broken. Here it is
 # the measure that changed, in two ways.
 #
 # The **accuracy** counts the class with the larger share as the right one: where the shares are near one half, a matter
@@ -816,8 +816,8 @@ for what, scale, unit in (("accuracy", 100, "points"), ("loss", 1, ""), ("ece", 
 # - An author of mixup: use it where a network overfits severely; otherwise a **small α, 0.2 or 0.4**
 #   ([his tips](https://github.com/moskomule/mixup.pytorch/issues/1)). An author of CutMix says the same about [small
 #   sets](https://github.com/clovaai/CutMix-PyTorch/issues/20).
-# - One measured pair, ResNet-50 on ImageNet at 160 pixels: α = 0.2 gave 78.58 %, α = 1.0 gave 77.55 %
-#   ([report](https://github.com/clovaai/CutMix-PyTorch/issues/38), one run each).
+# - A user's pair of runs, a ResNet-50 on ImageNet at 160 pixels: mixup's α = 0.2 gave 78.58 %, α = 1.0 gave 77.55 %
+#   ([report](https://github.com/clovaai/CutMix-PyTorch/issues/38)).
 # - Label smoothing entered with Inception ([arXiv:1512.00567](https://arxiv.org/abs/1512.00567)), as a gain of about
 #   0.2 points on ImageNet.
 
