@@ -483,10 +483,13 @@ results["by depth, OneCycle"] = [accuracy_of(run) for run in runs]
 # mean. We only say it when *every* seed of one side beats *every* seed of the other.
 
 # %%
+from statistics import mean as average
+
+
 def compare(a, b):
     for name in (a, b):
         print(f"{name:28} {'  '.join(f'{value:.0%}' for value in results[name])}")
-    low, high = sorted((a, b), key=lambda name: sum(results[name]))
+    low, high = sorted((a, b), key=lambda name: average(results[name]))
     apart = max(results[low]) < min(results[high])
     print(f"-> every seed of '{high}' is better" if apart else "-> the seeds overlap: no verdict")
 
@@ -529,9 +532,9 @@ compare("by depth, OneCycle", "by depth, SGD")
 
 # %% [markdown]
 # Whatever the verdict line says, it is about *these* rates and about a few dozen steps. A sweep over some thirty
-# batches places a rate only roughly. Another point on the slope, or ten times the epochs, may turn the result round. To claim
-# that one optimiser is better, each would need several rates, and seeds for each. We go on with AdamW, because it moves
-# all stages by comparable amounts from the first step on.
+# batches places a rate only roughly. Another point on the slope, or ten times the epochs, may turn the result round.
+# To claim that one optimiser is better, each would need several rates, and seeds for each. We go on with AdamW, because
+# its step size hardly depends on the size of the gradients.
 
 # %% [markdown]
 # ## 6 · Early stopping
@@ -774,9 +777,9 @@ tl.check("03.6", freeze_now)
 
 # %%
 shown = [name for name in results if name != "BatchNorm: train"]
-table = {name: results[name] for name in sorted(shown, key=lambda name: -sum(results[name]))}
+table = {name: results[name] for name in sorted(shown, key=lambda name: -average(results[name]))}
 for name, values in table.items():
-    print(f"{name:28} mean {sum(values) / len(values):6.1%}   lowest {min(values):6.1%}   highest {max(values):6.1%}")
+    print(f"{name:28} mean {average(values):6.1%}   lowest {min(values):6.1%}   highest {max(values):6.1%}")
 tl.compare_bars(table, chance=1 / len(names))
 plt.show()
 

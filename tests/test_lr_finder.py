@@ -276,7 +276,7 @@ def test_suggestion_lies_on_the_slope_before_the_minimum():
     sweep = curve(falling)
     assert sweep.suggestion() == pytest.approx(1e-3, rel=0.6)
     bottom = sweep.rates[falling.index(min(falling))]
-    assert sweep.suggestion() <= bottom / 3
+    assert sweep.suggestion() <= bottom / 10
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,9 @@ class LRSweep:
         """Return the rate at which the smoothed curve falls most steeply, well before its minimum.
 
         A place to start from, not a truth: look at the curve, and repeat with another order of the images. "Well
-        before" means at most a third of the rate at the minimum: near it the loss has stopped falling already. None
-        when the loss never fell by more than its noise, or only at the very start (then begin at a lower rate).
+        before" means at most a tenth of the rate at the minimum: near it the loss has stopped falling already, and the
+        running average lags behind. None when the loss never fell by more than its noise, or only at the very start
+        (then begin at a lower rate).
 
         >>> losses = [4.0, 4.0, 3.9, 3.0, 2.0, 1.5, 1.2, 1.1, 1.1, 3.0]
         >>> LRSweep([10.0**e for e in range(-9, 1)], losses, losses, "finished").suggestion()
@@ -58,7 +59,7 @@ class LRSweep:
         settled = len(self.rates) // 10  # the first averages are of a handful of batches
         if bottom <= settled or self.smoothed[settled] - self.smoothed[bottom] <= self._noise(bottom):
             return None
-        inside = [i for i in range(max(settled, 1), bottom) if self.rates[i] <= self.rates[bottom] / 3]
+        inside = [i for i in range(max(settled, 1), bottom) if self.rates[i] <= self.rates[bottom] / 10]
         if not inside:
             return None
         # neighbours are a constant factor apart, so this difference is the slope over log(rate)
