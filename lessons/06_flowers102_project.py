@@ -146,9 +146,9 @@ print(tl.trainable_table(model.backbone))
 # %% [markdown]
 # ## 3 · The augmentation recipe
 #
-# Training images are cropped a little, tilted by up to 15 degrees, moved by up to a tenth, mirrored, and changed in
-# brightness, contrast, saturation and hue. Tutorials crop first and turn later. Ours turns and moves first, in **one**
-# step, and fills what opens up with the mean colour. **Predict:** the corners?
+# Training images are cropped, tilted by up to 15 degrees, moved by up to a tenth, mirrored, and changed in brightness,
+# contrast, saturation and hue. Tutorials crop first and turn later. Ours turns and moves first, in **one** step, and
+# fills the rest with the mean colour. **Predict:** what will the corners look like?
 
 # %%
 from torchvision.transforms import v2
@@ -224,7 +224,8 @@ for name in order:
 # uses it. For the small network the script has tried four:
 
 # %%
-swept = {float(rate): found[0]["top1"] for (name, rate), found in measured.items() if name == "fine-tuned, one rate"}
+plain = "fine-tuned, one rate"
+swept = {float(rate): found[0]["top1"] for (name, rate), found in measured.items() if name == plain}
 for rate, top1 in sorted(swept.items()):
     best = "  best" if top1 == max(swept.values()) else ""
     print(f"AdamW {rate:<7g} {top1:6.1%} on the validation part (seed 0){best}")
@@ -273,8 +274,8 @@ history = tl.fit(one_rate, train_loader, val_loader, epochs=epochs, optimizer=op
 # epoch anyway.
 
 # %%
-by_depth, head_rate = copy.deepcopy(frozen_model).requires_grad_(True), course.pick(mini=3e-3, full=3e-4)
-optimizer = torch.optim.AdamW(tl.parameter_groups(by_depth.backbone, lr=head_rate, factor=0.8, weight_decay=0.01))
+by_depth, highest = copy.deepcopy(frozen_model).requires_grad_(True), course.pick(mini=3e-3, full=3e-4)
+optimizer = torch.optim.AdamW(tl.parameter_groups(by_depth.backbone, highest, factor=0.8, weight_decay=0.01))
 rates, steps = [group["lr"] for group in optimizer.param_groups], epochs * len(train_loader)
 cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=0.1)
 options = {"scheduler": cycle, "step_scheduler_every": "batch"}
@@ -313,8 +314,8 @@ predictions = tl.predict(final, val_loader)
 right = (predictions.predicted == predictions.labels).float()
 each = torch.stack([right[predictions.labels == c].mean() for c in range(len(classes))])
 large = torch.ones(len(classes)).index_fill(0, each.topk(5).indices, 10.0)
-print(f"top-1: {right.mean().item():.1%}; with five large classes: {((each * large).sum() / large.sum()).item():.1%}")
-print(f"mean per class, both times: {each.mean().item():.1%}")
+print(f"top-1 {right.mean().item():.1%}, mean per class {each.mean().item():.1%}")
+print(f"with five large classes: top-1 {(each @ large / large.sum()).item():.1%}, mean per class the same")
 
 # %% [markdown]
 # The same answers. Only the mixture of images changed, and top-1 followed.
@@ -405,8 +406,8 @@ tl.check("06.3", images_needed)
 # %% [markdown]
 # ## 7 · The test part, once
 #
-# Strategy, rate, epoch, model: everything is decided, and so far no test image was looked at, in this lesson or in any
-# other one. **Predict:** will the test figure be above or below the validation figure?
+# Strategy, rate, epoch, model: everything is decided, and so far no model was judged on a test image, in this lesson or
+# in any other one. **Predict:** will the test figure be above or below the validation figure?
 
 # %% tags=["test-split"]
 # The only cell of the course that reads a test part. It runs when every decision is taken.
@@ -686,7 +687,7 @@ for count in (1, 7):
 import shutil
 from tempfile import TemporaryDirectory
 
-my_photos = ""  # for example "C:/Users/me/Pictures/flowers" or "/content/my_photos"
+my_photos = ""  # for example "my_photos", a folder next to this notebook, or "/content/my_photos" on Colab
 
 temporary = TemporaryDirectory()
 if not my_photos:

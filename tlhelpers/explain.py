@@ -142,7 +142,7 @@ def show_grad_cam(
     if not len(images) or len(set(counts.values())) > 1:
         what = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise CourseError(f"show_grad_cam needs as many maps and titles as images, and at least one: got {what}.")
-    cell = WIDTH / max(6, len(images))
+    cell = (WIDTH - 1.4) / max(6, len(images))
     size = (cell * len(images) + 1.4, (cell + 0.05) * (len(rows) + 1) + 0.17 * max(map(_lines, titles)))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(rows) + 1, len(images), figsize=size, squeeze=False)
