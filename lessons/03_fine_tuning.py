@@ -377,7 +377,7 @@ plt.show()
 # *What the figure shows:* the loss of single batches (dots) and its running average over the learning rate; upright,
 # the suggestion, if there is one.
 #
-# Left, nothing happens: too low. Then the loss falls. On the right it jumps: too high. A good rate lies on the slope,
+# Left, little happens: too low. Then the loss falls. On the right it jumps: too high. A good rate lies on the slope,
 # well **before** the lowest point, because there the loss has stopped falling already. The suggestion is the steepest
 # place of a noisy curve. Another seed moves it, often by a factor of two or three, so trust its power of ten only. The
 # head's rate may be well above the low rate of section 1: the stages that must be protected are far slower.

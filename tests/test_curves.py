@@ -72,6 +72,8 @@ def test_each_group_has_its_line_and_its_name():
 def test_equal_rates_share_one_line():
     ax = tl.plot_learning_rates([[0.1, 0.1, 0.2]] * 3, ["a", "b", "c"]).axes[0]
     assert [text.get_text() for text in ax.texts] == ["a, b", "c"]
+    ax = tl.plot_learning_rates([[0.1, 0.1, 0.2]] * 3, ["stem", "stem, no decay", "head"]).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["stem", "head"]
 
 
 def test_more_groups_than_colours_stay_apart():

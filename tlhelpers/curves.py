@@ -57,7 +57,8 @@ def plot_learning_rates(rates: Sequence[Sequence[float]], names: Sequence[str], 
     """Plot each group's learning rate over the steps, its name written at its line.
 
     `rates` has one row per step with one rate per group, as `[group["lr"] for group in optimizer.param_groups]` gives
-    it; `names` has one name per group. `log=False` uses a plain axis. Lines that lie on each other share a label.
+    it; `names` has one name per group. `log=False` uses a plain axis. Lines that lie on each other share a label, and
+    the two halves of a stage that `parameter_groups` split for weight decay share its name.
 
     >>> figure = plot_learning_rates([[0.1, 0.01], [0.2, 0.02]], ["head", "stem"])
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -71,14 +72,15 @@ def plot_learning_rates(rates: Sequence[Sequence[float]], names: Sequence[str], 
         raise CourseError("A rate of 0 has no place on a logarithmic axis: use log=False.")
     curves: dict[tuple[float, ...], list[str]] = {}
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        curves.setdefault(values, []).append(str(name))
+        curves.setdefault(values, []).append(str(name).removesuffix(", no decay"))
     with plt.rc_context(STYLE):
         figure, ax = plt.subplots(figsize=(WIDTH * 0.75, 3.6))
         for number, values in enumerate(curves):
             # from the eighth group on the colours come again, with other lines
             line = LINES[(number + number // len(COLOURS)) % len(LINES)]
             ax.plot(range(1, len(rows) + 1), values, linestyle=line, color=_colour(number), linewidth=1.8)
-            x, words = 1 + round((len(rows) - 1) * PLACES[number % len(PLACES)]), ", ".join(curves[values])
+            x = 1 + round((len(rows) - 1) * PLACES[number % len(PLACES)])
+            words = ", ".join(dict.fromkeys(curves[values]))
             paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9}
             ax.text(x, values[x - 1], words, fontsize=9, ha="center", va="center", bbox=paper)
         ax.set(yscale="log" if log else "linear", xlabel="step", ylabel="learning rate")

@@ -56,14 +56,15 @@ class LRSweep:
         if len(self.rates) < 5:
             return None
         bottom = min(range(len(self.smoothed)), key=self.smoothed.__getitem__)
-        settled = len(self.rates) // 10  # the first averages are of a handful of batches
-        if bottom <= settled or self.smoothed[settled] - self.smoothed[bottom] <= self._noise(bottom):
+        # the first averages are of a handful of batches and jump: skip them, and compare points some steps apart
+        reach = max(1, len(self.rates) // 10)
+        if bottom <= reach or self.smoothed[reach] - self.smoothed[bottom] <= self._noise(bottom):
             return None
-        inside = [i for i in range(max(settled, 1), bottom) if self.rates[i] <= self.rates[bottom] / 10]
+        inside = [i for i in range(reach, bottom) if self.rates[i] <= self.rates[bottom] / 10]
         if not inside:
             return None
-        # neighbours are a constant factor apart, so this difference is the slope over log(rate)
-        return self.rates[min(inside, key=lambda i: self.smoothed[i + 1] - self.smoothed[i - 1])]
+        # rates grow by a constant factor, so this difference is the slope over log(rate)
+        return self.rates[min(inside, key=lambda i: self.smoothed[min(i + reach, bottom)] - self.smoothed[i - reach])]
 
     def _noise(self, end: int) -> float:
         """How far the smoothed curve wanders by luck alone: from the jumps between one batch's loss and the next."""
