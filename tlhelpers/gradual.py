@@ -94,7 +94,8 @@ def fit_gradually(
 
     Every phase calls `unfreeze_from` and gets a fresh optimizer over what then trains: `optimizer(model, phase)`,
     by default AdamW at `phase.lr`, and a fresh scheduler, `scheduler(optimizer, steps)`, which is stepped after every
-    batch. The other arguments are those of `fit`. A phase that is interrupted or diverges is the last one.
+    batch. The other arguments are those of `fit`. A phase that is interrupted or diverges is the last one. A phase may
+    end worse than it began, as only epochs of one phase are compared: the histories tell.
 
     With `cached` a phase with frozen stages runs them once over both loaders and trains the rest on what they gave, in
     the batches and the order in which `train_loader` would have come: up to rounding the same network as with
