@@ -42,9 +42,10 @@ class LRSweep:
     stopped: str  # "finished", or why the sweep ended before the highest rate
 
     def suggestion(self) -> float | None:
-        """Return the rate at which the smoothed curve falls most steeply, well before its minimum.
+        """Return the rate at which the loss falls most steeply, well before the minimum of the smoothed curve.
 
-        A place to start from, not a truth: look at the curve, and repeat with another order of the images. "Well
+        The slope at a rate is that of a straight line through the losses around it, a third of the sweep wide. It is
+        a place to start from, not a truth: look at the curve, and repeat with another order of the images. "Well
         before" means at most a tenth of the rate at the minimum: near it the loss has stopped falling already, and the
         running average lags behind. None when the loss never fell by more than its noise, or only at the very start
         (then begin at a lower rate).
@@ -56,15 +57,18 @@ class LRSweep:
         if len(self.rates) < 5:
             return None
         bottom = min(range(len(self.smoothed)), key=self.smoothed.__getitem__)
-        # the first averages are of a handful of batches and jump: skip them, and compare points some steps apart
-        reach = max(1, len(self.rates) // 10)
+        reach = max(1, len(self.rates) // 6)  # to either side: the losses of single batches jump
         if bottom <= reach or self.smoothed[reach] - self.smoothed[bottom] <= self._noise(bottom):
             return None
         inside = [i for i in range(reach, bottom) if self.rates[i] <= self.rates[bottom] / 10]
-        if not inside:
-            return None
-        # rates grow by a constant factor, so this difference is the slope over log(rate)
-        return self.rates[min(inside, key=lambda i: self.smoothed[min(i + reach, bottom)] - self.smoothed[i - reach])]
+        return self.rates[min(inside, key=lambda i: self._slope(i, reach))] if inside else None
+
+    def _slope(self, center: int, reach: int) -> float:
+        """Least-squares slope of the losses over their step; rates grow by a constant factor, so over log(rate)."""
+        steps = range(-reach, min(reach, len(self.losses) - 1 - center) + 1)
+        losses, middle = [self.losses[center + step] for step in steps], sum(steps) / len(steps)
+        along = sum((step - middle) * loss for step, loss in zip(steps, losses, strict=True))
+        return along / sum((step - middle) ** 2 for step in steps)
 
     def _noise(self, end: int) -> float:
         """How far the smoothed curve wanders by luck alone: from the jumps between one batch's loss and the next."""
