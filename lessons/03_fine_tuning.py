@@ -214,16 +214,16 @@ for name, pair in caches.items():
 # **Predict:** nothing is frozen. Does the optimiser hold all of the network's tensors?
 
 # %%
-model = fresh(0)
+recipe_model = fresh(0)
 recipe = {"layer1": 1e-5, "layer2": 5e-5, "layer3": 1e-4, "layer4": 5e-4, "fc": 1e-3}
-five_groups = [{"params": list(getattr(model, name).parameters()), "lr": lr} for name, lr in recipe.items()]
+five_groups = [{"params": list(getattr(recipe_model, name).parameters()), "lr": lr} for name, lr in recipe.items()]
 optimizer = torch.optim.AdamW(five_groups)
 for name, group in zip(recipe, optimizer.param_groups):
     print(f"{name:7} {len(group['params']):3} tensors, rate {group['lr']:g}")
 
 # %%
 held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-missing = [name for name, parameter in model.named_parameters() if id(parameter) not in held]
+missing = [name for name, parameter in recipe_model.named_parameters() if id(parameter) not in held]
 print(len(held), "tensors held, missing:", missing)
 
 # %% [markdown]
@@ -232,23 +232,23 @@ print(len(held), "tensors held, missing:", missing)
 # `id` matters: two tensors may hold equal numbers and still be two.
 
 # %% [markdown]
-# **Exercise 03.2: Do not forget the stem.** Write a group for the stem of `model` and put it in front of the five. It
-# consists of `conv1` and `bn1`. Choose a rate that fits the order of the others.
+# **Exercise 03.2: Do not forget the stem.** Write a group for the stem of `recipe_model`; it is put in front of the
+# five. The stem consists of `conv1` and `bn1`. Choose a rate that fits the order of the others.
 
 # %% tags=["exercise"]
 # --- solution
-stem = {"params": [*model.conv1.parameters(), *model.bn1.parameters()], "lr": 5e-6}
+stem = {"params": [*recipe_model.conv1.parameters(), *recipe_model.bn1.parameters()], "lr": 5e-6}
 # --- stub
 # stem = {"params": ..., "lr": ...}
 # --- end
 six_groups = [stem, *five_groups]
-tl.check("03.2", model, six_groups)
+tl.check("03.2", recipe_model, six_groups)
 
 # %% [markdown] tags=["hints"]
 # <details><summary>Hint 1</summary>
 #
-# `model.conv1.parameters()` gives one tensor, `model.bn1.parameters()` two. A list can be put together with
-# `[*first, *second]`.
+# `recipe_model.conv1.parameters()` gives one tensor, `recipe_model.bn1.parameters()` two. A list can be put together
+# with `[*first, *second]`.
 #
 # </details>
 #
@@ -273,8 +273,8 @@ def groups_for(model, rate):
     return tl.parameter_groups(model, lr=rate, factor=factor, weight_decay=0.01)
 
 
-print(tl.group_table(torch.optim.AdamW(groups_for(model, 1e-3))))
-print("tensors in the network:", len(list(model.parameters())))
+print(tl.group_table(torch.optim.AdamW(groups_for(recipe_model, 1e-3))))
+print("tensors in the network:", len(list(recipe_model.parameters())))
 
 # %% [markdown]
 # Read the last column: the larger group of each stage decays, the "no decay" one does not. The last two lines should
