@@ -39,8 +39,9 @@ course = tl.start(seed=0)
 
 # %% [markdown]
 # Two profiles exist, and the printed lines name yours. `mini` uses small images and small networks that came with the
-# course: made for a laptop. `full` uses real photographs and ImageNet weights: made for a GPU. The notebooks are the
-# same for both. Where a value must differ, you see it, as here:
+# course: made for a laptop. `full` uses real photographs and weights learned on ImageNet, a collection of more than a
+# million photographs: made for a GPU. The notebooks are the same for both. Where a value must differ, you see it, as
+# here:
 
 # %%
 epochs = course.pick(mini=5, full=8)
@@ -93,8 +94,8 @@ print(f"This session trains {arch} for {epochs} epochs.")
 # Now a teaser: the same small network, once from scratch and once with a pretrained backbone.
 #
 # One warning. The rule of this course is that you build everything by hand before you use a helper for it. This lesson
-# is the one exception: names that start with `tl.` come from the course's own package, and lessons 01 and 02 take each
-# of them apart. For now, read the code like a recipe.
+# is the one exception: names that start with `tl.` come from the course's own package. Lessons 01 and 02 build the
+# important ones by hand. For now, read the code like a recipe.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -106,7 +107,8 @@ print(len(flowers), "images of", ", ".join(flowers.classes))
 
 # %% [markdown]
 # Before any training, look at the data. `weights.transforms()` prepared the images the way this backbone wants them
-# (lesson 01). The plot has to undo that, with the same mean and standard deviation.
+# (lesson 01). The plot has to undo that, with the same mean and standard deviation; `tl.from_weights` reads them, and
+# the image size, from the weights.
 
 # %%
 import matplotlib.pyplot as plt

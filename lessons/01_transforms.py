@@ -579,7 +579,8 @@ print("batches in one epoch:", len(train_loader), "| images in the last one:", l
 # ## 8 · What does a forgotten Normalize cost?
 #
 # Now the measurement. A pretrained backbone stays frozen and turns every image into features. A linear classifier
-# learns flowers from the features of the training part and is scored on the validation part.
+# learns flowers from the features of the training part and is scored on the validation part. (`eval()` and `no_grad()`
+# say: we only look, nothing is trained. Lesson 02 explains both.)
 
 # %%
 backbone = models.get_model(arch, weights=weights)
@@ -672,8 +673,8 @@ for way in ways:
 # by far are numbers of another size, without `scale=True`: they ruin a network that was trained well. Own statistics
 # hardly matter here.
 #
-# How much a missing `Normalize` costs depends on the backbone. Some forgive it, some lose nearly everything. So
-# measure, or better, do not forget it.
+# How much a missing `Normalize` costs depends on the backbone, and you have seen only one. So measure, or better, do
+# not forget it.
 
 # %% [markdown]
 # None of these mistakes raised an error or printed a warning. A score that is merely disappointing is all you get. So

@@ -89,7 +89,7 @@ with torch.no_grad():
 
 # %% [markdown]
 # `tl.stages` is our walk as a helper, for many kinds of network. It returns the parts in the order in which they run,
-# with the wiring included, and gives them names: first the stem, last the head.
+# with the wiring included, and gives them names: first the **stem** (the layers before `layer1`), last the head.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -255,8 +255,8 @@ for name, to_train_mode in ways.items():
 
 # %% [markdown]
 # With the frozen layers in eval mode, every buffer stays the same to the last bit. `tl.train_mode` is our function
-# with one addition: it also switches off dropout inside a frozen part. Call it at the start of **every** training
-# epoch.
+# with one addition: it also switches off dropout (section 4) inside a frozen part. Call it at the start of **every**
+# training epoch.
 
 # %% [markdown]
 # ## 4 · Three heads, two losses
@@ -463,7 +463,8 @@ def validate(model, loader, loss_fn):
 # %% [markdown]
 # The **optimiser** gets only the parameters that train. Frozen ones would mostly be skipped, but "mostly" is a poor
 # plan: a gradient left over from before the freezing is enough to move them. Build it *after* freezing and after the
-# new head, or it will hold the wrong list.
+# new head, or it will hold the wrong list. (SGD is the plainest optimiser, `momentum` smooths its steps. Lesson 03
+# compares it with AdamW.)
 
 # %%
 trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -774,7 +775,7 @@ print(f"chosen: C = {probe.C:g}, validation accuracy {probe.val_accuracy:.1%}")
 # %% [markdown]
 # Far too small a C cannot even learn the training rows. At the other end all training rows are right, and more
 # freedom brings little or nothing. Published probes of one and the same network needed values that differ by powers
-# of ten from one data set to the next, so a default is never safe.
+# of ten from one data set to the next (Ericsson and others, see Further reading), so a default is never safe.
 #
 # A warning: we *chose* C by the validation accuracy, so this number is a little flattering. That is what the
 # untouched test split is for.

@@ -176,8 +176,9 @@ plt.show()
 # *What the figure shows:* validation accuracy after fine-tuning at both rates; dots are seeds, the dotted line is
 # guessing.
 #
-# Look at the losses first. Guessing among eight classes costs a loss of ln 8 = 2.1. Anything far above means the
-# network is *sure and wrong*. Then hold the dots of the high rate against the line.
+# Look at the losses first. Guessing gives each of eight classes the probability 1/8, and minus its logarithm is
+# ln 8 = 2.1. Anything far above means the network is *sure and wrong*. Then hold the dots of the high rate against
+# the line.
 
 # %% [markdown]
 # Is only the head confused, or is the body damaged? Ask the body alone, with the linear probe of lesson 02: freeze it,
@@ -189,7 +190,7 @@ plt.show()
 def features_of(model, *parts):
     tl.freeze(model)
     caches = [tl.cache_features(model, tl.make_loader(part, batch_size=100)) for part in parts]
-    tl.unfreeze(model)
+    tl.unfreeze(model)  # the opposite of tl.freeze
     return caches
 
 
@@ -289,11 +290,12 @@ print("tensors in the network:", len(list(recipe_model.parameters())))
 victim = fresh(0)
 body = [parameter for name, parameter in victim.named_parameters() if not name.startswith("fc.")]
 # --- solution
-victim_groups = [{"params": body, "lr": 1e-4, "name": "body"}, {"params": victim.fc.parameters(), "name": "head"}]
+body_group = {"params": body, "lr": 1e-4, "name": "body"}
 # --- stub
-# victim_groups = [{"params": body, "lr": 1e-1, "name": "body"}, {"params": victim.fc.parameters(), "name": "head"}]
+# body_group = {"params": body, "lr": 1e-1, "name": "body"}
 # --- end
-victim_optimizer = torch.optim.AdamW(victim_groups, lr=1e-3)
+head_group = {"params": victim.fc.parameters(), "name": "head"}
+victim_optimizer = torch.optim.AdamW([body_group, head_group], lr=1e-3)
 tl.check("03.3", victim, victim_optimizer)
 
 # %% [markdown] tags=["hints"]
@@ -341,7 +343,9 @@ print(changed, "of", len(before), "tensors of the network have changed")
 # trains another experiment. Single batches are also noisy.
 #
 # `tl.lr_sweep` is the same loop with a running average, and it puts everything back. Groups keep their ratios: all
-# rates grow together, and the curve is drawn over the head's. First we take a fingerprint of all that could change.
+# rates grow together, and the curve is drawn over the head's. First we take a fingerprint of all that could change:
+# weights, statistics, gradients, settings, modes and random states, squeezed into twelve characters. You need not read
+# it line by line; what counts is that two equal fingerprints mean that nothing has changed.
 
 # %%
 import hashlib
@@ -353,7 +357,7 @@ import numpy as np
 def fingerprint(model, optimizer, loader):
     tensors = [*model.parameters(), *model.buffers(), torch.get_rng_state()]
     tensors += [loader.generator.get_state(), loader.sampler.generator.get_state()]
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    groups = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
     plain = [groups, dict(optimizer.state), random.getstate(), np.random.get_state()[1].tolist()]
     plain += [[module.training for module in model.modules()], [p.grad is None for p in model.parameters()]]
     digest = hashlib.sha256(repr(plain).encode())
@@ -379,8 +383,9 @@ plt.show()
 #
 # Left, little happens: too low. Then the loss falls. On the right it jumps: too high. A good rate lies on the slope,
 # well **before** the lowest point, because there the loss has stopped falling already. The suggestion is the steepest
-# place of a noisy curve. Another seed moves it, often by a factor of two or three, so trust its power of ten only. The
-# head's rate may be well above the low rate of section 1: the stages that must be protected are far slower.
+# place of a noisy curve, at most a tenth of the rate at its lowest point. (If the loss never falls clearly there is
+# none, and the cell takes 0.01.) Another seed moves it, often by a factor of two or three, so trust its power of ten
+# only. The head's rate may be well above the low rate of section 1: the stages that must be protected are far slower.
 
 # %% [markdown]
 # ## 4 · A rate that changes: OneCycle
@@ -428,8 +433,8 @@ plt.show()
 
 # %% [markdown]
 # **Exercise 03.4: How long is the schedule?** `OneCycleLR` must know its length in advance. Too short is an error in
-# mid-training, too long ends before the rate has come down. Write `total_steps` for a loader that keeps its short last
-# batch. Use arithmetic; no loader is at hand.
+# mid-training, too long ends before the rate has come down. Write `total_steps_for`, for a loader that keeps its short
+# last batch. Use arithmetic; no loader is at hand.
 
 # %% tags=["exercise"]
 import math
@@ -514,8 +519,8 @@ def sgd(groups):
     return torch.optim.SGD(groups, momentum=0.9, fused=True)
 
 
-model = fresh(0)
-sweeps["SGD"] = tl.lr_sweep(model, loaders(0)[0], sgd(groups_for(model, 1e-3)), lowest=1e-4, highest=10.0, steps=34)
+model, batches = fresh(0), loaders(0)[0]
+sweeps["SGD"] = tl.lr_sweep(model, batches, sgd(groups_for(model, 1e-3)), lowest=1e-4, highest=10.0, steps=34)
 tl.plot_lr_sweep(sweeps)
 plt.show()
 
@@ -539,7 +544,7 @@ compare("by depth, OneCycle", "by depth, SGD")
 # %% [markdown]
 # ## 6 · Early stopping
 #
-# How many epochs? With few images, the training loss goes on falling while the validation loss turns up. **Early
+# How many epochs? With few images, the training loss often goes on falling while the validation loss turns up. **Early
 # stopping** ends the training when no better epoch has come for a while, the **patience**. The rule fits in a few
 # lines, tried here on made-up losses.
 
@@ -561,9 +566,9 @@ for patience in (1, 2, 3):
     print(f"patience {patience}: stopped after epoch {last}, best epoch {best}, loss {made_up[best - 1]:.2f}")
 
 # %% [markdown]
-# Little patience takes the first bump for the end. Much patience costs epochs. And the last epoch is, by construction,
-# *not* the best one. So stopping is only half of it: the weights of the best epoch have to be put back. `tl.fit` does
-# both.
+# Little patience takes the first bump for the end. Much patience costs epochs. And whenever patience ran out, the
+# last epoch is *not* the best one. So stopping is only half of it: the weights of the best epoch have to be put back.
+# `tl.fit` does both. To check it we use `tl.evaluate`, the `validate` of lesson 02 as a helper: it returns loss and accuracy.
 
 # %%
 model = fresh(0)
@@ -672,9 +677,9 @@ compare("BatchNorm: train", "BatchNorm: keep statistics")
 compare("BatchNorm: keep statistics", "BatchNorm: freeze")
 
 # %% [markdown]
-# The advice you will read most often is to keep the statistics when images are few. It comes from networks whose source
-# images look much like the target. Our small network learned from drawings of shapes and textures, not of flowers, so
-# its stored statistics may fit badly, and training them can be worth the noise. If the verdict above goes against the
+# Many tutorials advise keeping the statistics when images are few. That should suit a network whose source images look
+# much like the target. The network of the `mini` profile learned from drawings of shapes and textures, not of flowers,
+# so its stored statistics may fit badly, and training them can be worth the noise. If the lines above go against the
 # advice, that is the likely reason. The policy is one argument: measure it on your data.
 
 # %% [markdown]
@@ -690,9 +695,10 @@ compare("BatchNorm: keep statistics", "BatchNorm: freeze")
 def head_first(seed):
     model = fresh(seed)
     train_cache, val_cache = caches["pretrained"]
-    rows = tl.make_loader(train_cache, batch_size=20, train=True, seed=seed), tl.make_loader(val_cache, batch_size=100)
+    train_rows = tl.make_loader(train_cache, batch_size=20, train=True, seed=seed)
+    val_rows = tl.make_loader(val_cache, batch_size=100)
     optimizer = torch.optim.AdamW(model.fc.parameters(), lr=5e-3)
-    history = tl.fit(model.fc, *rows, epochs=30, optimizer=optimizer, verbose=False)
+    history = tl.fit(model.fc, train_rows, val_rows, epochs=30, optimizer=optimizer, verbose=False)
     return model, history
 
 
@@ -795,7 +801,7 @@ plt.show()
 # ## Common mistakes
 #
 # - **No Normalize:** the body gets numbers it has never seen.
-# - **The rate of training from scratch:** 0.1 wrecks pretrained weights in one epoch.
+# - **A rate a hundred times too high:** it can wreck pretrained weights in one epoch.
 # - **Train mode forgotten** after validation, or plain `model.train()` on frozen parts.
 # - **A gradient left on a frozen layer** inside the optimiser.
 # - **The stem in no group,** or a parameter in two.
@@ -812,7 +818,7 @@ plt.show()
 # - Early stages slower than late ones, no decay on norms and biases, warm-up, then down: groups and OneCycle with a
 #   list.
 # - An optimiser is compared at its own rate. A policy is compared over seeds.
-# - A good head first protects the body, and it is nearly free.
+# - A good head first costs almost nothing. Whether it protects the body is measured, not assumed.
 
 # %% [markdown] tags=["quiz"]
 # ## Quiz

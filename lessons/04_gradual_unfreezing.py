@@ -37,7 +37,9 @@ course = tl.start(seed=0)
 # Five different flowers would be too easy. We take twelve classes of Flowers102 from the daisy family: thin petals
 # around a disc. Training and validation images come from the set's own two parts.
 #
-# We use no augmentation in this lesson, so every image is opened once and kept as a tensor.
+# We use no augmentation in this lesson, so every image is opened once and kept as a tensor. `tl.pretrained` is the
+# `models.get_model` of lesson 02 with its default weights, put on the device, and with `num_classes` also with a new
+# head. It returns the network and the weights entry. If a download fails, it says so and takes the bundled network.
 
 # %%
 import torch
@@ -182,8 +184,9 @@ def trainable_names(model):
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 # %% [markdown]
-# `tl.unfreeze_from` is this function; it also drops left-over gradients of what it freezes. We compare the two on two
-# families of networks.
+# `tl.unfreeze_from` is this function; it also drops left-over gradients of what it freezes. We compare the two on a
+# ResNet and on an EfficientNet, another family of networks (lesson 06). `tl.count_parameters` returns two numbers: all
+# parameters, and those that train.
 #
 # **Predict:** where should the count jump most?
 
@@ -271,8 +274,10 @@ for name in ("layer4", "fc"):
 # ## 4 · The trap: a new group under a running scheduler
 #
 # An optimiser *can* take in new parameters later: `add_param_group` is made for that. But in lesson 03 a **scheduler**
-# moved the learning rates, and it noted how many groups there were when it was made. We add a group under four running
-# schedulers and print what is left of both rates ten steps later.
+# moved the learning rates, and it noted how many groups there were when it was made. Besides OneCycle there are others:
+# `LambdaLR` takes the rate from a function of the step, `CosineAnnealingLR` lets it fall along half a cosine wave,
+# `ExponentialLR` multiplies it by the same number each time. We add a group under each of the four while it runs, and
+# print what is left of both rates ten steps later.
 #
 # **Predict:** both groups should have shrunk by the same factor. Will they?
 
@@ -311,9 +316,9 @@ for name, make_scheduler in schedulers.items():
 # How to read your own output:
 #
 # - An **error** is the kind answer. `OneCycleLR` looks for notes the new group does not have. `LambdaLR` holds one
-#   function per group and counts; recent PyTorch versions refuse, older ones skipped the new group in silence, and its
-#   rate stayed where it was.
-# - **Out of step** is the unkind one: training runs, at a rate that nobody chose.
+#   function per group and counts.
+# - **Out of step** would be the unkind one: training runs, at a rate that nobody chose. Recent PyTorch versions may
+#   show you none here. Older ones did for `LambdaLR`: they skipped the new group in silence, and its rate stayed.
 # - Schedulers that only multiply the present rate by a factor take the new group along.
 #
 # There are two right ways.
@@ -479,7 +484,8 @@ tl.check("04.3", phase_step)
 #
 # In phases 1 and 2 most of the network is frozen, in eval mode, and sees the same images in every epoch. So it computes
 # the same numbers again and again. Lesson 02 cached the features before the head. Nothing stops us from cutting
-# *earlier*: keep what arrives at `layer4`, and train from there on.
+# *earlier*: keep what arrives at `layer4`, and train from there on. Such numbers on their way through the network are
+# called **activations**; the features of lesson 02 are the last ones before the head.
 #
 # How large would such a cache be? Images × channels × height × width × 4 bytes.
 
@@ -627,12 +633,15 @@ tl.check("04.5", handed_over)
 # %% [markdown]
 # ## 7 · The map: how many images, how far away?
 #
-# A rule of thumb for choosing a strategy is often taught: below 1,000 images extract features (train the head only),
-# from 1,000 to 10,000 unfreeze gradually, above 10,000 fine-tune everything. Does it hold?
+# A rule of thumb that some tutorials teach, with these or similar numbers: below 1,000 images extract features (train
+# the head only), from 1,000 to 10,000 unfreeze gradually, above 10,000 fine-tune everything. Does it hold?
 #
 # `scripts/measure_map.py` measured a map: four numbers of training images per class, two targets, four strategies,
 # several seeds. **Near** are the twelve flowers, drawn anew so that there are enough of them; **far** is the microscopy
 # set: six kinds of stained cells, which share little with the shapes the network was trained on.
+#
+# `scratch` starts with random weights, `frozen` trains the head only, `gradual` is this lesson's staircase in three
+# phases, `full` trains all layers at once. (Here `full` is a strategy, not the profile.)
 
 # %%
 import json
@@ -688,9 +697,10 @@ plt.show()
 # (columns), near and far; a star marks the highest mean of its column.
 #
 # A star alone says little. A seed gives all strategies the same images, so we look at the gap to the star seed by seed.
-# Its mean has a **standard error**: the spread divided by the root of the number of seeds. If the mean's 95 % interval
-# reaches zero, we call the gap **within noise**. With so few values that takes three to four standard errors (a table
-# called Student's t says how many).
+# Its mean has a **standard error**: the spread divided by the root of the number of seeds. Go a few standard errors to
+# either side of the mean, and you have its **95 % interval**: made like this, it misses the true mean in one case of
+# twenty. With so few seeds "a few" is three to four (a table called Student's t says how many). If the interval
+# reaches zero, we call the gap **within noise**.
 
 # %%
 from scipy.stats import t as student_t
@@ -816,8 +826,8 @@ plt.show()
 # dots are the two seeds. Guessing would give a twelfth near and a sixth far.
 #
 # In profile `mini` the stored column should agree with yours up to a few images: the last digits depend on the machine,
-# and 40 steps can enlarge them. In `full` you trained another network on photographs, so only the pattern is
-# comparable. Two dots per bar separate what is far apart, nothing finer.
+# and 40 steps can enlarge them. In profile `full` you trained another network on photographs, so only the
+# pattern is comparable. Two dots per bar separate what is far apart, nothing finer.
 
 # %% [markdown]
 # ## Common mistakes

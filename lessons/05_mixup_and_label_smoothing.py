@@ -18,7 +18,7 @@
 # - **find** four bugs that make such a comparison worthless
 # - **judge** an effect against its noise, seed by seed
 #
-# Before this: lessons 00 to 03. You need no GPU.
+# Before this: lessons 00 to 04. You need no GPU.
 
 # %% tags=["setup"]
 import sys
@@ -275,7 +275,7 @@ choose, judge = torch.arange(0, len(log_p), 2), torch.arange(1, len(log_p), 2)
 
 def at(T, rows):
     p = (log_p[rows] / T).softmax(dim=1)
-    return tl.Predictions(p, found.labels[rows], p.argmax(dim=1))
+    return tl.Predictions(p, found.labels[rows], p.argmax(dim=1))  # the same three things that tl.predict returns
 
 
 def loss_at(T):
@@ -339,7 +339,8 @@ for ax, alpha in zip(axes, (0.1, 0.2, 0.4, 1.0)):
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* how often each share λ is drawn in 4,000 draws, for four values of α.
+# *What the figure shows:* how often each share λ is drawn in 4,000 draws, for four values of α; below each, how many
+# draws are a real mixture, with λ between 0.1 and 0.9.
 #
 # A small α puts nearly all draws at the ends: most images stay almost what they were. At α = 1 every λ is equally
 # likely. So α is the strength of mixup, and 0.2 is a mild dose.
@@ -453,7 +454,7 @@ tl.check("05.3", mixup)
 # **CutMix** leaves no ghosts: it pastes a box of the partner over the image. The box is to cover 1 − λ of the area, so
 # its sides are √(1 − λ) of the image's. Its centre may lie anywhere. `cut_box` also returns which share is kept.
 #
-# **Predict:** what happens to the area near the border?
+# **Predict:** what happens to the covered area when the centre is near the border?
 
 # %%
 def cut_box(lam, y, x, height, width):
@@ -764,7 +765,7 @@ def mean_and_spread(seeds, what, scale=1, digits=3):
     return f"{values.mean():.{digits}f}" + (f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
-print(f"{'epochs, recipe':30} {'seeds':>5} {'top-1 in %':>12} {'cross-entropy':>15} {'ECE in %':>12} {'gap':>6}")
+print(f"{'epochs, recipe':30} {'seeds':>5} {'accuracy in %':>13} {'cross-entropy':>15} {'ECE in %':>12} {'gap':>6}")
 for (length, recipe), seeds in measured.items():
     accuracy, error = (mean_and_spread(seeds, what, 100, 1) for what in ("accuracy", "ece"))
     gap = 100 * np.mean([run["val_confidence"] - run["val_accuracy"] for run in seeds.values()])
@@ -774,12 +775,13 @@ for (length, recipe), seeds in measured.items():
 # %% [markdown]
 # Behind each ± stands the standard deviation over the seeds. *gap* is mean confidence minus accuracy: where it is
 # negative, the network is underconfident, and whatever lowers confidence makes its ECE worse. A short training on few
-# images can leave a network in that state, quite unlike the head of section 2.
+# images can leave a network in that state, quite unlike the head of section 2. Where all lines are negative, all
+# methods push in the wrong direction for ECE.
 #
 # A lucky seed helps *all* recipes, which share its head and its order of images. So compare **seed by seed**, recipe
-# minus plain, and ask whether the mean of these differences is far from zero. Its uncertainty is the **standard
-# error**: their standard deviation, divided by the root of the number of seeds. Few seeds ask for a wide margin around
-# it, which Student's t supplies.
+# minus plain, and ask whether the mean of these differences is far from zero. As in lesson 04, its 95 %
+# interval is a few **standard errors** wide to either side, and Student's t says how many. If it reaches zero: within
+# noise.
 
 # %%
 from scipy.stats import t as student
@@ -813,9 +815,9 @@ for what, scale, unit in (("accuracy", 100, "points"), ("loss", 1, ""), ("ece", 
 #
 # - The authors of Big Transfer, after many fine-tunings: **no mixup below 20,000 images**
 #   ([arXiv:1912.11370](https://arxiv.org/abs/1912.11370)).
-# - An author of mixup: use it where a network overfits severely; otherwise a **small α, 0.2 or 0.4**
-#   ([his tips](https://github.com/moskomule/mixup.pytorch/issues/1)). An author of CutMix says the same about [small
-#   sets](https://github.com/clovaai/CutMix-PyTorch/issues/20).
+# - An author of mixup: use it where a network learns its images by heart (*overfits*); otherwise a **small α, 0.2 or
+#   0.4** ([his tips](https://github.com/moskomule/mixup.pytorch/issues/1)). An author of CutMix says the same about
+#   [small sets](https://github.com/clovaai/CutMix-PyTorch/issues/20).
 # - A user's pair of runs, a ResNet-50 on ImageNet at 160 pixels: mixup's α = 0.2 gave 78.58 %, α = 1.0 gave 77.55 %
 #   ([report](https://github.com/clovaai/CutMix-PyTorch/issues/38)).
 # - Label smoothing entered with Inception ([arXiv:1512.00567](https://arxiv.org/abs/1512.00567)), as a gain of about

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from answers import assert_wrong, result
 from torch import nn
 from torchvision import models
 from torchvision.transforms import v2
 
 import tlhelpers as tl
-from tlhelpers.checks import check
 
 WEIGHTS = models.get_model_weights("resnet10").DEFAULT
 
@@ -17,18 +17,6 @@ WEIGHTS = models.get_model_weights("resnet10").DEFAULT
 def network():
     torch.manual_seed(0)
     return models.get_model("resnet10", weights=None, num_classes=10)
-
-
-def result(number, *answers):
-    found = check(number, *answers)
-    assert found.message and "\n" not in found.message
-    return found
-
-
-def assert_wrong(number, mistake, *answers):
-    found = result(number, *answers)
-    assert found.state == "wrong", found
-    assert mistake in found.message
 
 
 # --- 03.1 normalisation missing
@@ -112,6 +100,8 @@ def test_groups_blank():
         (lambda m: [{"params": m.conv1.parameters()}, *five_groups(m)], "a rate of its own"),
         (lambda m: [{"params": m.parameters(), "lr": 1e-3}], "all stages have the same rate"),
         (lambda m: [stem(network()), *five_groups(m)], "stem is in no group"),
+        (lambda m: [{"params": [m.conv1, m.bn1], "lr": 1e-6}, *five_groups(m)], "one flat list of tensors"),
+        (lambda m: [{"params": [m.bn1.parameters()], "lr": 1e-6}, *five_groups(m)], "one flat list of tensors"),
         (lambda m: stem(m), "the check cannot work with this answer"),
         (lambda m: 3, "the check cannot work with this answer"),
     ],

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from answers import assert_wrong, result
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torchvision import models
 
 import tlhelpers as tl
-from tlhelpers.checks import check
 
 
 def network():
@@ -17,18 +17,6 @@ def network():
 
 def adamw(model, lr=1e-3):
     return torch.optim.AdamW(tl.trainable_parameters(model), lr=lr)
-
-
-def result(number, *answers):
-    found = check(number, *answers)
-    assert found.message and "\n" not in found.message
-    return found
-
-
-def assert_wrong(number, mistake, *answers):
-    found = result(number, *answers)
-    assert found.state == "wrong", found
-    assert mistake in found.message, found
 
 
 @pytest.mark.parametrize("number", ["04.1", "04.2", "04.3", "04.4", "04.5"])
@@ -116,6 +104,12 @@ def test_next_phase_other_mistakes():
         tl.unfreeze_from(model, name)
         return adamw(model, lr), OneCycleLR(adamw(model, lr), max_lr=lr, total_steps=steps)
 
+    def everything_held(model, name, lr, steps):
+        tl.unfreeze_from(model, name)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+        return optimizer, OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
+
+    assert_wrong("04.2", "give it the trainable ones", everything_held)
     assert_wrong("04.2", "make it after the unfreezing", early_optimizer)
     assert_wrong("04.2", "unfreeze_from(model, name)", not_unfrozen)
     assert_wrong("04.2", "total_steps=steps", too_short)

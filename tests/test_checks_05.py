@@ -2,24 +2,11 @@
 
 import pytest
 import torch
+from answers import assert_wrong, result
 from torch import nn
 from torch.nn import functional as F
 
 import tlhelpers as tl
-from tlhelpers.checks import check
-
-
-def result(number, *answers):
-    found = check(number, *answers)
-    assert found.message and "\n" not in found.message
-    return found
-
-
-def assert_wrong(number, mistake, *answers):
-    found = result(number, *answers)
-    assert found.state == "wrong", found
-    assert mistake in found.message
-
 
 BLANKS = [("05.1", 3), ("05.2", 2), ("05.3", 5), ("05.4", 7), ("05.5", 3)]
 

@@ -4,20 +4,7 @@ import math
 
 import pytest
 import torch
-
-from tlhelpers.checks import check
-
-
-def result(number, *answers):
-    found = check(number, *answers)
-    assert found.message and "\n" not in found.message
-    return found
-
-
-def assert_wrong(number, mistake, answer):
-    found = result(number, answer)
-    assert found.state == "wrong", found
-    assert mistake in found.message
+from answers import assert_wrong, result
 
 
 @pytest.mark.parametrize("number", ["06.1", "06.2", "06.3", "06.4", "06.5", "06.6"])
@@ -89,6 +76,7 @@ def test_mean_per_class_right():
         (over_all_numbers, "classes that do not occur"),
         (lambda *given: over_all_numbers(*given, classes=102), "classes that do not occur"),
         (lambda *given: 100 * mean_per_class(*given), "in per cent"),
+        (lambda *given: float("nan"), "the answer is nan"),
         (lambda *given: 0.5, "the classes have 6/8, 1/4 and 2/2"),
     ],
 )

@@ -52,11 +52,11 @@ def check_normalised(mine, reference):
 
 
 def _optimizer(groups) -> torch.optim.Optimizer:
-    require(
-        isinstance(groups, list) and all({"params", "lr"} <= set(group) for group in groups),
-        "give a list of dictionaries, each with 'params', what it holds, and 'lr', a rate of its own",
-    )
+    pairs = isinstance(groups, list) and all({"params", "lr"} <= set(group) for group in groups)
+    require(pairs, "give a list of dictionaries, each with 'params' and 'lr', a rate of its own")
     kept = [{**group, "params": list(group["params"])} for group in groups]
+    flat = all(torch.is_tensor(p) for group in kept for p in group["params"])
+    require(flat, "'params' must be one flat list of tensors: [*model.conv1.parameters(), *model.bn1.parameters()]")
     twice = [id(p) for group in kept for p in group["params"]]
     require(len(twice) == len(set(twice)), "a parameter is in two groups, so it would be moved twice: hold each once")
     return torch.optim.SGD(kept, lr=1.0)

@@ -67,6 +67,11 @@ def check_next_phase(next_phase):
     require(len(training) == late, f"{len(training)} tensors train, expected {late}: unfreeze_from(model, name)")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     require(
+        not held > {id(p) for p in training},
+        f"the optimiser holds {len(held)} tensors, but only {len(training)} train: give it the trainable ones, "
+        "tl.trainable_parameters(model)",
+    )
+    require(
         held == {id(p) for p in training},
         f"the optimiser holds {len(held)} tensors, but {len(training)} train: make it after the unfreezing",
     )
