@@ -568,7 +568,8 @@ for patience in (1, 2, 3):
 # %% [markdown]
 # Little patience takes the first bump for the end. Much patience costs epochs. And whenever patience ran out, the
 # last epoch is *not* the best one. So stopping is only half of it: the weights of the best epoch have to be put back.
-# `tl.fit` does both. To check it we use `tl.evaluate`, the `validate` of lesson 02 as a helper: it returns loss and accuracy.
+# `tl.fit` does both. To check it we use `tl.evaluate`, the `validate` of lesson 02 as a helper: it returns loss and
+# accuracy.
 
 # %%
 model = fresh(0)
