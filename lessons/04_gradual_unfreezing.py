@@ -662,8 +662,8 @@ print("highest learning rates, chosen in a pilot:", rates)
 
 # %% [markdown]
 # To be fair, every strategy takes 100 optimiser steps of up to 16 images; `gradual` spends a third of them in each
-# phase. The network is read once, after its last step, on images that were used for nothing else. Each seed draws
-# other training images and another head.
+# phase. The network is read once, after its last step, on images used for nothing else. Each seed draws other
+# training images and another head.
 #
 # **Predict:** where will `frozen` win, where `full`? Where will `scratch` catch up?
 

@@ -145,10 +145,9 @@ print(tl.trainable_table(model.backbone))
 # %% [markdown]
 # ## 3 · The augmentation recipe
 #
-# Training images are cropped, tilted by up to 15 degrees, moved by up to a tenth, mirrored, and changed in brightness,
-# contrast, saturation and hue. Tutorials crop first and turn later. Ours turns and moves first, in **one** step, and
-# fills the rest with the mean colour. **Predict:** in which of the two orders will you see black
-# corners?
+# Training images are cropped, tilted by up to 15 degrees, moved by up to a tenth, mirrored, and changed in colour and
+# contrast. Tutorials crop first and turn later. Ours turns and moves first, in **one** step, and
+# fills the rest with the mean colour. **Predict:** which order will show black corners?
 
 # %%
 from torchvision.transforms import v2
@@ -194,7 +193,8 @@ val_loader = tl.make_loader(TensorDataset(val_images, val_labels), batch_size=64
 # `scripts/measure_project.py` did it: the bundled EfficientNet, the same number of passes for all, three seeds, judged
 # on the **validation** part. Rates were tried with the first seed only; the best one got two more seeds, and only such
 # settings are shown. (**Top-1** is the accuracy you know: the highest score is right.)
-#
+
+# %% [markdown]
 # You may remember higher figures from lesson 05, on the same flowers: that was the bundled ResNet. The bundled
 # EfficientNet has learned less; the data card, `data/README.md`, compares the two. We take its family all the same:
 # `full` uses a real one, and the ways of working do not depend on it.
@@ -429,8 +429,8 @@ print(f"validation:     {validated:.1%}, {'inside' if low <= validated <= high e
 
 # %% [markdown]
 # A rival whose figure lies inside the interval is not shown to be better or worse. A validation figure somewhat above
-# is what choosing does. And if you change something because of this number and run the cell again, the test part has
-# become a validation part.
+# is what choosing does. Change something because of this number and run again: the test part has become a validation
+# part.
 #
 # ## 8 · What is confused with what
 #
@@ -799,8 +799,8 @@ plt.show()
 # *What the figure shows:* validation accuracy on Flowers102 of every strategy; bars are means, dots are seeds. The
 # last three bars come from this notebook, the others from `scripts/measure_project.py` in profile `mini`.
 #
-# Read gaps against dots. The live bars need not match: here the head has as many passes as it wants. In `full` they are
-# on photographs and belong to another world.
+# Read gaps against dots. The live bars need not match: here the head has as many passes as it wants. In `full` they
+# are on photographs.
 
 # %% [markdown]
 # ## Common mistakes
