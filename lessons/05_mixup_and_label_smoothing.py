@@ -800,7 +800,7 @@ for what, scale, unit in (("accuracy", 100, "points"), ("loss", 1, ""), ("ece", 
     for (length, recipe), seeds in measured.items():
         plain = measured.get((length, "plain"), {})
         pairs = [scale * (seeds[s][f"val_{what}"] - plain[s][f"val_{what}"]) for s in seeds if s in plain]
-        if recipe != "plain" and len(pairs) > 1:
+        if recipe != "plain" and len(pairs) > 2:
             middle, margin, verdict = against(pairs)
             print(f"  {length:2} epochs  {recipe:26} {middle:+7.2f} ± {margin:5.2f} {unit:7} {verdict}")
 

@@ -152,7 +152,7 @@ def paired(runs: dict, recipe: str, epochs: int, what: str) -> tuple[float, floa
     """Mean difference to plain over the seeds both have, the standard error of that mean, and how many seeds."""
     own, plain = values(runs, recipe, epochs, what), values(runs, "plain", epochs, what)
     differences = [own[seed] - plain[seed] for seed in own if seed in plain]
-    if len(differences) < 2:
+    if len(differences) < 3:  # two equal differences by chance would look like certainty
         return None
     return mean(differences), stdev(differences) / len(differences) ** 0.5, len(differences)
 
