@@ -23,7 +23,8 @@ help:
 	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
 	@echo "make test        install everything into .venv/ and run the whole test suite"
 	@echo "make env         only install; add TORCH=cpu for the small CPU-only PyTorch on Linux"
-	@echo "make notebooks   build notebooks/ from lessons/  (ONLY=02: one lesson; TIMES=1: measure the times too)"
+	@echo "make notebooks   build notebooks/ from lessons/  (ONLY=02: one lesson; TIMES=1: measure the times too;"
+	@echo "                 PROSE=1: only text has changed, run nothing and keep the outputs)"
 	@echo "make data        draw the bundled images again and train the bundled backbones again (hours)"
 	@echo "make results     run what is missing in docs/measured/ and write docs/results.md (an hour for everything)"
 	@echo "make lint        check the style of the code"
@@ -42,7 +43,7 @@ test: env
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(ARGS)
 
 notebooks: env
-	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times)
+	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times) $(if $(PROSE),--prose)
 
 data: env
 	$(BIN) data/build_images.py

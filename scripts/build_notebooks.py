@@ -3,6 +3,7 @@
 python scripts/build_notebooks.py               every lesson
 python scripts/build_notebooks.py --only 02     one lesson
 python scripts/build_notebooks.py --times       also measure the time printed under each title
+python scripts/build_notebooks.py --prose       run nothing: new prose, the outputs that are there (the same code only)
 python scripts/build_notebooks.py --check       build nothing; fail when a committed notebook is stale
 """
 
@@ -78,10 +79,24 @@ def normalise(notebook) -> None:
                 output.data["image/png"] = smaller_png(output.data["image/png"])
 
 
-def build(source: Path, out: Path, times: dict[str, int], measure: bool) -> int:
+def take_outputs(notebook, target: Path, name: str) -> None:
+    """Give a notebook the outputs of the one that is there, so that a change of prose does not draw every figure anew.
+
+    Raises BuildError when the code is not the same, cell by cell: then it has to run.
+    """
+    present = code_cells(nbformat.read(target, as_version=4)) if target.exists() else []
+    wanted = code_cells(notebook)
+    if [cell.source for cell in present] != [cell.source for cell in wanted]:
+        raise BuildError(f"{name}: its code has changed, so it has to run: leave out --prose")
+    for cell, old in zip(wanted, present, strict=True):
+        cell.outputs, cell.execution_count = old.outputs, old.execution_count
+
+
+def build(source: Path, out: Path, times: dict[str, int], measure: bool, prose: bool = False) -> int:
     """Write out/NAME.ipynb and out/solutions/NAME.ipynb; returns how many hygiene rules they break, and prints them.
 
-    With `measure`, the seconds the solution copy took go into `times` and under the title of both copies.
+    With `measure`, the seconds the solution copy took go into `times` and under the title of both copies. With `prose`,
+    nothing runs, see `take_outputs`.
     """
     broken = 0
     for solved in (True, False):
@@ -89,11 +104,16 @@ def build(source: Path, out: Path, times: dict[str, int], measure: bool) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         name = f"{'solutions/' if solved else ''}{target.name}"
         notebook = lesson_notebook(source, solved, times.get(source.stem))
-        seconds = execute(notebook, target.parent, name)
+        if prose:
+            take_outputs(notebook, target, name)
+            seconds = 0.0
+        else:
+            seconds = execute(notebook, target.parent, name)
         if solved and measure:
             times[source.stem] = 5 * math.ceil(seconds / 5)
             notebook.cells[0].source = lesson_notebook(source, solved, times[source.stem]).cells[0].source
-        normalise(notebook)
+        if not prose:  # what is there already went through it once
+            normalise(notebook)
         temporary = target.with_suffix(".tmp")
         nbformat.write(notebook, temporary)
         os.replace(temporary, target)
@@ -137,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="NN", help="lessons whose file name starts with this, e.g. 02")
     parser.add_argument("--times", action="store_true", help="measure the time under each title, on an idle machine")
+    parser.add_argument("--prose", action="store_true", help="only prose has changed: keep the outputs that are there")
     parser.add_argument("--check", action="store_true", help="fail when a committed notebook is stale; run nothing")
     parser.add_argument("--print-setup", action="store_true", help="print the setup cell every lesson has")
     parser.add_argument("--lessons", type=Path, default=LESSONS, help=argparse.SUPPRESS)
@@ -145,6 +166,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.print_setup:
         print(SETUP_CELL)
         return 0
+    if options.prose and options.times:
+        parser.error("--times runs the lessons and --prose does not: choose one")
     every_source = sorted(options.lessons.glob("[0-9][0-9]_*.py"))
     sources = [source for source in every_source if source.name.startswith(options.only)]
     if not sources:
@@ -163,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1 if found else 0
         broken = 0
         for source in sources:
-            broken += build(source, options.out, times, options.times)
+            broken += build(source, options.out, times, options.times, options.prose)
             if options.times:
                 times_file.write_text(json.dumps(times, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except (LessonError, BuildError) as error:

@@ -10,6 +10,7 @@ import lesson_source
 import nbformat
 import pytest
 from lesson_source import LessonError, lesson_notebook
+from notebook_hygiene import code_cells
 from PIL import Image
 
 LESSON = f"""\
@@ -110,6 +111,17 @@ def test_build_execute_check(folder, capsys):
     source.write_text(source.read_text(encoding="utf-8").replace("[1, 2, 3]", "[3, 2, 1]"), encoding="utf-8")
     assert build(folder, "--check") == 1
     assert "notebooks/09_tiny.ipynb: cell 2 differs" in capsys.readouterr().err
+    build(folder, "--prose")
+    assert "solutions/09_tiny.ipynb: its code has changed" in capsys.readouterr().err
+
+    # new prose over the same code: nothing runs, the outputs stay
+    source.write_text(LESSON.replace("What is two times two?", "What is 2 + 2?"), encoding="utf-8")
+    build(folder, "--prose")
+    assert build(folder, "--check") == 0
+    for before, name in ((learner, "09_tiny.ipynb"), (solved, "solutions/09_tiny.ipynb")):
+        after = read(folder, name)
+        assert [c.outputs for c in code_cells(after)] == [c.outputs for c in code_cells(before)]
+        assert "What is 2 + 2?" in after.cells[4].source
 
 
 def test_a_failing_cell_stops_the_build_and_names_itself(folder, capsys):
