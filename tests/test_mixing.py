@@ -194,3 +194,12 @@ def test_the_measured_section_computes_its_verdicts():
     assert "within noise: CutMix 1.0" in text
     one_seed = {key: run for key, run in runs.items() if key.endswith("seed 0")}
     assert "Too few seeds" in script.section(one_seed)
+
+
+def test_fit_says_when_the_validation_images_are_mixed(capsys):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, CLASSES))
+    mixed, plain = (tl.make_loader(dataset(), 8, collate_fn=c) for c in (MixingCollate(CLASSES), None))
+    for val_loader, warned in ((mixed, True), (plain, False)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        tl.fit(model, mixed, val_loader, epochs=1, optimizer=optimizer)
+        assert ("mixing belongs into the training loader only" in capsys.readouterr().out) == warned

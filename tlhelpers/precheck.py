@@ -45,7 +45,8 @@ def check_before_training(
     notes = _check_optimizer(model, optimizer)
     for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
         _check_loader(name, loader)
-    _check_first_scores(model, train_loader, val_loader)
+    if _check_first_scores(model, train_loader, val_loader):
+        notes.append("the validation images have soft labels: mixing belongs into the training loader only.")
     if scheduler is not None:
         _check_scheduler(scheduler, optimizer, epochs * (len(train_loader) if step_scheduler_every == "batch" else 1))
     return notes
@@ -91,17 +92,22 @@ def _check_loader(name: str, loader: Any) -> None:
         )
 
 
-def _check_first_scores(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
-    """Run one validation sample, then hold all labels that are known without opening images against its scores."""
+def _check_first_scores(model: nn.Module, train_loader: Any, val_loader: Any) -> bool:
+    """Run one validation sample, then hold all labels that are known without opening images against its scores.
+
+    Return whether the validation labels are soft.
+    """
     with torch.no_grad(), preserved_modes(model), preserved_random_state(val_loader, train_loader):
         model.eval()
         inputs, labels = next(checked_batches(_first_batch(val_loader)))
+        soft = labels.ndim == 2
         scores = model(inputs.to(device_of(model)))
         check_scores(scores, labels, class_names(val_loader))
     for loader in (train_loader, val_loader):
         labels = known_labels(loader)
         if labels is not None and labels.ndim == 1:
             check_scores(scores, labels)
+    return soft
 
 
 def _first_batch(loader: Any) -> Iterable:
