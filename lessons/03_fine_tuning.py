@@ -36,8 +36,8 @@ course = tl.start(seed=0)
 # ## 1 · All layers, at a low rate
 #
 # **Fine-tuning** means: start from the pretrained numbers and let all layers train. We want a small but hard task, so
-# that the ways of doing it can differ: eight flowers of Flowers102 that a frozen network often mixed up with
-# each other, counted on the training part.
+# that the ways of doing it can differ: eight flowers of Flowers102, picked because frozen features tell them apart
+# badly.
 
 # %%
 import torch
@@ -690,7 +690,8 @@ compare("BatchNorm: keep statistics", "BatchNorm: freeze")
 # body's fault, and good features are bent to please a random head. The cure: **linear probing, then fine-tuning**
 # (Kumar and others, 2022). Train the head on cached features until it is good, then unfreeze all, at a low rate.
 #
-# The first half is the frozen strategy of lesson 02 and costs almost nothing.
+# The first half is the frozen strategy of lesson 02 and costs almost nothing: `model.fc` trains on the cached rows and
+# stays inside `model`.
 
 # %%
 def head_first(seed):
@@ -777,8 +778,8 @@ tl.check("03.6", freeze_now)
 # %% [markdown]
 # ## Compare
 #
-# All strategies so far, same images, same seeds, validation part. The frozen one is lesson 02, the others are
-# this lesson.
+# All strategies so far, same images, validation part, three seeds (two for the BatchNorm rows). The frozen one is
+# lesson 02, the others are this lesson.
 #
 # **Predict:** where does the frozen head stand?
 

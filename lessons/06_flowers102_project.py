@@ -689,6 +689,7 @@ for count in (1, 7):
 #
 # Put photos of flowers into a folder, write its name below, run the cell. Without photos of your own it copies a few
 # of the bundled five flowers, drawn for another set, and one image of something else into a temporary folder.
+# `tl.predict_photos` opens each file, applies the transform and asks the network; exercise 06.6 is its core.
 
 # %%
 import shutil
@@ -797,10 +798,10 @@ plt.show()
 
 # %% [markdown]
 # *What the figure shows:* validation accuracy on Flowers102 of every strategy; bars are means, dots are seeds. The
-# last three bars come from this notebook, the others from `scripts/measure_project.py` in profile `mini`.
+# last three bars come from this notebook (two with one seed, so no dots), the others from
+# `scripts/measure_project.py` in profile `mini`.
 #
-# Read gaps against dots. The live bars need not match: here the head has as many passes as it wants. In `full` they
-# are on photographs.
+# Read gaps against dots. The live bars need not match: here the head has as many passes as it wants.
 
 # %% [markdown]
 # ## Common mistakes

@@ -177,6 +177,7 @@ def test_handed_over_right():
         (lambda epochs: max(epochs, key=lambda epoch: epoch[0])[1], "the lowest loss is the best"),
         (lambda epochs: min(epochs, key=lambda epoch: epoch[0]), "not the loss or a pair"),
         (lambda epochs: epochs[1][1], "anywhere"),
+        (lambda epochs: min(epochs)[1], "look at the loss only"),
         (lambda epochs: min(reversed(epochs), key=lambda epoch: epoch[0])[1], "keep the earlier"),
     ],
 )
