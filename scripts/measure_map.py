@@ -23,9 +23,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from measuring import ROOT, Runs, markdown_table, mean_and_spread
+from measuring import ROOT, Runs, markdown_table, mean_and_spread, t_quantile
 from PIL import Image
-from scipy.stats import t as student_t
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 from torchvision import models
@@ -182,10 +181,6 @@ def as_good_as_the_best(values: dict[str, list[float]]) -> list[str]:
     return [name for name in order if is_near(values[name])]
 
 
-def t_quantile(seeds: int = len(SEEDS)) -> float:
-    return float(student_t.ppf(0.975, seeds - 1))
-
-
 def section(runs: dict) -> str:
     """The markdown of this script's part of docs/results.md."""
     lines = [
@@ -225,8 +220,8 @@ def section(runs: dict) -> str:
     lines += [
         "",
         '"Within noise": compared seed by seed (a seed gives every strategy the same training images), the mean gap to '
-        f"the best is inside its 95 % interval round 0. For {len(SEEDS)} seeds that is {t_quantile():.1f} standard "
-        "errors, a coarse ruler; the luck of the held-out images, the same for all, is not in it.",
+        f"the best is inside its 95 % interval round 0. For {len(SEEDS)} seeds that is {t_quantile(len(SEEDS)):.1f} "
+        "standard errors, a coarse ruler; the luck of the held-out images, the same for all, is not in it.",
     ]
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ import sys
 import time
 from statistics import mean, stdev
 
-from measuring import ROOT, Runs, markdown_table, mean_and_spread
+from measuring import ROOT, Runs, markdown_table, mean_and_spread, t_quantile
 
 sys.path[:0] = [str(ROOT)]
 
@@ -31,8 +31,6 @@ RECIPES = {
 }
 EPOCHS, SEEDS = 8, 5
 LONG_EPOCHS, LONG_SEEDS, LONG_RECIPES = 20, 3, ("plain", "mixup 0.2")
-# two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom
-STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 _SPLITS: dict = {}
 
 
@@ -160,7 +158,7 @@ def paired(runs: dict, recipe: str, epochs: int, what: str) -> tuple[float, floa
 def clear(difference: tuple[float, float, int]) -> bool:
     """Whether the 95 % interval of a paired difference (Student's t) leaves out zero."""
     middle, error, count = difference
-    return abs(middle) > STUDENT_T[count - 2] * error
+    return abs(middle) > t_quantile(count) * error
 
 
 def section(runs: dict) -> str:

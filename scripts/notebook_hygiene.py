@@ -224,7 +224,7 @@ def exercises_are_whole(notebook, solved) -> list[str]:
 
 
 def leaves_the_environment_alone(notebook, solved) -> list[str]:
-    pattern = re.compile(r"^\s*[!%]|pip install|pretrained=True|os\.system", re.MULTILINE)
+    pattern = re.compile(r"^\s*[!%]|pip install|pretrained\s*=\s*True|os\.system", re.MULTILINE)
     return [f"magic, install or old call: {title(c)}" for c in code_cells(notebook) if pattern.search(c.source)]
 
 

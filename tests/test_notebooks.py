@@ -184,7 +184,9 @@ def test_each_rule_can_fail(rule):
 
 
 @pytest.mark.parametrize(
-    "text", ["/root/x", "see /tmp/y.pth", "C:\\Users\\me", "/Users/me/course", "<Tensor at 0x7f12ab34cd56>"]
+    # the first in two pieces: this file, too, shall hold no path of a machine
+    "text",
+    ["/root" + "/x", "see /tmp/y.pth", "C:\\Users\\me", "/Users/me/course", "<Tensor at 0x7f12ab34cd56>"],
 )
 def test_traces_of_a_machine_are_seen(text):
     notebook = sound_notebook()
@@ -198,6 +200,14 @@ def test_the_project_may_take_twice_as_long(title, seconds, broken):
     replace(notebook.cells[0], "09 ·", title)
     replace(notebook.cells[0], "about 5 s", f"about {seconds} s")
     assert len(breaches(notebook, solved=False)) == broken
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_the_old_way_to_ask_for_weights_is_seen(space):
+    notebook = sound_notebook()
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.source += f"\nmodels.resnet18(pretrained{space}={space}True)"
+    assert [line for line in breaches(notebook, solved=False) if line.startswith("leaves_the_environment_alone")]
 
 
 def test_a_solved_exercise_in_the_learner_copy_is_seen():
