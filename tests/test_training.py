@@ -325,7 +325,7 @@ def test_checkpoint_holds_the_best_epoch_while_training_goes_on(tmp_path):
     twin = linear(seed=9)
     content = tl.load_checkpoint(tmp_path / "run" / "best.pt", twin, classes=["ant", "bee", "wasp"])
     assert not changed(snapshot(model), twin)
-    assert content["history"]["best_epoch"] == history.best_epoch == len(content["history"]["val_loss"]) < 6
+    assert content["history"]["best_epoch"] == history.best_epoch < len(content["history"]["val_loss"]) == 6
 
 
 def test_checkpoint_in_an_impossible_place_is_refused_before_training(tmp_path):
@@ -341,7 +341,7 @@ def test_disk_that_fills_up_costs_the_file_not_the_training(tmp_path, monkeypatc
     def full(*_, **__):
         raise tl.CourseError("best.pt was not saved: the disk is full.")
 
-    monkeypatch.setattr(training, "save_checkpoint", full)
+    monkeypatch.setattr(training, "save_run", full)
     history = fit(linear(), epochs=2, checkpoint=tmp_path / "best.pt")
     assert history.stopped == "finished" and len(history.val_loss) == 2 and "the disk is full" in history.problem
     assert "Training goes on" in capsys.readouterr().out

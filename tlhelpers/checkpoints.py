@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,15 @@ from .session import CourseError
 
 FORMAT, VERSION = "tlhelpers checkpoint", 1
 RESERVED = ("format", "version", "architecture", "model", "classes", "history")
+RUN = "run"  # what `fit` adds to go on with after the process died
 
 
 def save_checkpoint(
-    path: str | Path, model: nn.Module, history: Any = None, classes: Iterable[str] | None = None, **plain: Any
+    path: str | Path, model: nn.Module, history: Any = None, classes: Iterable[str] | None = None, **extras: Any
 ) -> Path:
     """Write the model's state dict, and what belongs to it, to `path`; return the path.
 
-    `history` is a `History` or None, `classes` the class names in label order. `plain` values may be tensors, numbers,
+    `history` is a `History` or None, `classes` the class names in label order. `extras` may be tensors, numbers,
     strings, None and lists or dicts of these, so that the file loads with `weights_only=True`. The file is written
     beside `path` and then put in its place in one step: after a crash there is the old file or the new one, never half
     of one. Raises `CourseError` when the folder cannot be written to or the disk is full; an old file stays intact.
@@ -38,17 +41,25 @@ def save_checkpoint(
     >>> load_checkpoint(file, nn.Linear(2, 2), classes=["ant", "bee"])["epoch"]
     3
     """
-    reserved = [name for name in plain if name in RESERVED]
+    reserved = [name for name in extras if name in (*RESERVED, RUN)]
     if reserved:
         raise CourseError(f"save_checkpoint: {', '.join(reserved)} is a name of the file's own; choose another.")
+    extras = {name: plain(value, name) for name, value in extras.items()}
+    return write(path, model, copy_of_state(unwrap(model)), history, classes, extras)
+
+
+def write(
+    path: str | Path, model: nn.Module, state: dict[str, Any], history: Any, classes: Any, extras: dict[str, Any]
+) -> Path:
+    """Write a checkpoint with `state` as the model's weights and `extras` that are plain already; return the path."""
     content = {
         "format": FORMAT,
         "version": VERSION,
         "architecture": type(unwrap(model)).__name__,
-        "model": copy_of_state(unwrap(model)),
+        "model": state,
         "classes": None if classes is None else [str(name) for name in classes],
-        "history": _plain(history.to_dict() if hasattr(history, "to_dict") else history, "history"),
-        **{name: _plain(value, name) for name, value in plain.items()},
+        "history": plain(history.to_dict() if hasattr(history, "to_dict") else history, "history"),
+        **extras,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -75,7 +86,7 @@ def load_checkpoint(
     """Read a checkpoint onto the CPU; with `model`, copy its weights into it; return everything the file holds.
 
     Keys: `model` (state dict), `architecture`, `classes`, `history` (for `History.from_dict`) and what was saved as
-    `plain`. Raises `CourseError` naming the file when it is missing, cut short, not a checkpoint of this course,
+    `extras`. Raises `CourseError` naming the file when it is missing, cut short, not a checkpoint of this course,
     written by a newer version, of another architecture than `model`, or of other classes than `classes`; the model is
     then unchanged.
 
@@ -83,16 +94,18 @@ def load_checkpoint(
     Traceback (most recent call last):
     tlhelpers.session.CourseError: nowhere.pt: there is no such file.
     """
-    content = _read(Path(path))
+    content = read_checkpoint(path)
     if classes is not None:
-        _check_classes(path, content["classes"], [str(name) for name in classes])
+        check_classes(path, content["classes"], [str(name) for name in classes])
     if model is not None:
-        _check_architecture(path, content, unwrap(model))
+        check_fits(path, content, unwrap(model))
         unwrap(model).load_state_dict(content["model"])
     return content
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint file holds; `CourseError` as for `load_checkpoint`. No code in the file is ever run."""
+    path = Path(path)
     if not path.is_file():
         raise CourseError(f"{path}: there is no such file.")
     try:
@@ -123,7 +136,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_classes(path: str | Path, saved: list[str] | None, wanted: list[str]) -> None:
+def check_classes(path: str | Path, saved: list[str] | None, wanted: list[str]) -> None:
+    """Raise `CourseError`, which names the first difference, unless both lists of class names are the same."""
     if saved is None:
         raise CourseError(f"{path} holds no class names, so they cannot be compared; save it with classes=...")
     if saved != wanted:
@@ -132,7 +146,8 @@ def _check_classes(path: str | Path, saved: list[str] | None, wanted: list[str])
         raise CourseError(f"{path} belongs to other classes ({len(saved)} there, {len(wanted)} here; {first}).")
 
 
-def _check_architecture(path: str | Path, content: dict[str, Any], model: nn.Module) -> None:
+def check_fits(path: str | Path, content: dict[str, Any], model: nn.Module) -> None:
+    """Raise `CourseError` unless the saved weights have the names and shapes of the model's."""
     saved, own = content["model"], model.state_dict()
     problems = [f"{name} is missing there" for name in own if name not in saved]
     problems += [f"{name} is missing here" for name in saved if name not in own]
@@ -179,19 +194,47 @@ def copy_of_state(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any, name: str) -> Any:
-    """Return `value` in types that `weights_only=True` loads: NumPy numbers become Python's."""
+def plain(value: Any, name: str, tuples: bool = False) -> Any:
+    """Return `value` in types that `weights_only=True` loads: NumPy numbers become Python's, tensors go to the CPU.
+
+    Tuples become lists, unless `tuples` keeps them. Raises `CourseError`, which says where, for anything else.
+
+    >>> plain({"rates": (np.float64(0.5), None)}, "x")
+    {'rates': [0.5, None]}
+    """
     if isinstance(value, np.generic):
         value = value.item()  # first of all: a NumPy float64 passes for a Python float, but is not loaded back
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return value.detach() if value.device.type == "cpu" and tuples else value.detach().to("cpu", copy=True)
     if isinstance(value, (list, tuple)):
-        return [_plain(entry, f"{name}[{i}]") for i, entry in enumerate(value)]
+        entries = [plain(entry, f"{name}[{i}]", tuples) for i, entry in enumerate(value)]
+        return tuple(entries) if tuples and isinstance(value, tuple) else entries
     if isinstance(value, dict):
-        return {_plain(key, f"a key of {name}"): _plain(entry, f"{name}[{key!r}]") for key, entry in value.items()}
+        keys = {key: plain(key, f"a key of {name}", tuples) for key in value}
+        return {keys[key]: plain(entry, f"{name}[{key!r}]", tuples) for key, entry in value.items()}
     raise CourseError(
-        f"save_checkpoint: {name} is a {type(value).__name__}, and a checkpoint holds only tensors, numbers, strings "
-        "and lists or dicts of these. Convert it first, for example float(x), str(x) or x.tolist()."
+        f"A checkpoint holds only tensors, numbers, strings and lists or dicts of these, and {name} is a "
+        f"{type(value).__name__}. Convert it first, for example float(x), str(x) or x.tolist()."
     )
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let a Ctrl-C, or the notebook's stop button, take effect only at the end of the block.
+
+    >>> with interrupts_held():
+    ...     done = "both halves"
+    """
+    if threading.current_thread() is not threading.main_thread():  # interrupts reach the main thread only
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if asked:
+            signal.raise_signal(signal.SIGINT)

@@ -178,12 +178,23 @@ def preserved_random_state(*loaders: Any) -> Iterator[None]:
     >>> bool(torch.rand(1) == before)
     True
     """
-    sources = [source for loader in loaders for source in (loader, getattr(loader, "sampler", None))]
-    generators = {g for g in (getattr(source, "generator", None) for source in sources) if g is not None}
-    states = [(generator, generator.get_state()) for generator in generators]
+    states = [(generator, generator.get_state()) for loader in loaders for generator in generators_of(loader)]
     with random_state_kept():
         try:
             yield
         finally:
             for generator, state in states:
                 generator.set_state(state)
+
+
+def generators_of(loader: Any) -> list[torch.Generator]:
+    """Return a loader's own sources of random numbers: its workers' seeds, and its samplers' order. No duplicates.
+
+    >>> loader = torch.utils.data.DataLoader([1, 2], shuffle=True, generator=torch.Generator())
+    >>> len(generators_of(loader))
+    1
+    """
+    batches = getattr(loader, "batch_sampler", None)
+    sources = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    found = [getattr(source, "generator", None) for source in sources]
+    return list({id(generator): generator for generator in found if generator is not None}.values())

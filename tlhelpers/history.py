@@ -28,6 +28,15 @@ class History:
     stopped: str = "finished"  # or "early stop", "interrupted", "diverged"
     problem: str = ""
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs were completed."""
+        return len(self.val_loss)
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Whether the last `patience` epochs brought nothing better; never with None."""
+        return patience is not None and self.epochs - self.best_epoch >= patience > 0 and self.epochs > 0
+
     def best(self) -> dict[str, float]:
         """Return the four curves' values at the best epoch; empty if no epoch was completed."""
         curves = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")

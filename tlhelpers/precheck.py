@@ -28,8 +28,12 @@ def check_before_training(
     monitor: str,
     patience: int | None,
     batchnorm: str,
+    saved: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Raise `CourseError` for what cannot work; return notes about what probably was not meant."""
+    """Raise `CourseError` for what cannot work; return notes about what probably was not meant.
+
+    `saved` is the content of the checkpoint from which the run will go on.
+    """
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise CourseError(f"epochs={epochs!r} must be a whole number of at least 1.")
     if patience is not None and (not isinstance(patience, int) or patience < 1):
@@ -48,7 +52,9 @@ def check_before_training(
     if _check_first_scores(model, train_loader, val_loader):
         notes.append("the validation images have soft labels: mixing belongs into the training loader only.")
     if scheduler is not None:
-        _check_scheduler(scheduler, optimizer, epochs * (len(train_loader) if step_scheduler_every == "batch" else 1))
+        left = epochs - (len(saved["history"]["val_loss"]) if saved else 0)
+        at = ((saved["run"]["scheduler"] if saved else None) or {}).get("last_epoch", scheduler.last_epoch)
+        _check_scheduler(scheduler, optimizer, at, left * (len(train_loader) if step_scheduler_every == "batch" else 1))
     return notes
 
 
@@ -118,11 +124,14 @@ def _first_batch(loader: Any) -> Iterable:
     return loader
 
 
-def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer, steps: int) -> None:
+def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer, at: int, steps: int) -> None:
     if getattr(scheduler, "optimizer", optimizer) is not optimizer:
         raise CourseError("The scheduler belongs to another optimizer: build it from the optimizer given to fit.")
     total = getattr(scheduler, "total_steps", None)
-    if total is not None and total - scheduler.last_epoch < steps:
+    if total is not None and total - at < steps:
+        if at:
+            problem = f"has {total - at} of its {total} steps left, this run takes {steps}: build optimizer and scheduler"
+            raise CourseError(f"The scheduler {problem} anew.")
         raise CourseError(
             f"The scheduler was planned for {total} steps, this run takes {steps}: build it with total_steps={steps}."
         )
