@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import os
 import signal
@@ -115,6 +116,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch looks for the table of contents before the start of a file cut short
+            raise CourseError(f"{path} is cut short or damaged. Save it again, or use an older copy.") from error
         raise CourseError(f"{path} cannot be read: {why_download_failed(error)}.") from error
     except Exception as error:  # damaged bytes raise nearly anything: RuntimeError, EOFError, UnpicklingError, KeyError
         if is_zip and "weights_only" not in str(error).lower():
