@@ -2,14 +2,12 @@
 
 import errno
 import json
-import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from pathlib import Path
 
@@ -39,10 +37,7 @@ def differences(one, other, where=""):
         return [d for i, (a, b) in enumerate(zip(one, other, strict=True)) for d in differences(a, b, f"{where}/{i}")]
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return [] if one.dtype == other.dtype and torch.equal(one, other) else [where]
-    same = one == other or (
-        isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
-    )
-    return [] if same and type(one) is type(other) else [f"{where}: {one!r} and {other!r}"]
+    return [] if one == other and type(one) is type(other) else [f"{where}: {one!r} and {other!r}"]
 
 
 def content(file):
@@ -114,9 +109,7 @@ def adamw(model):
     return torch.optim.AdamW(groups, lr=0.01)
 
 
-def run(
-    file, crash_after=None, epochs=6, optimizer=sgd, scheduler=None, rhythm="epoch", workers=0, mixing=False, **options
-):
+def run(file, crash_after=None, epochs=6, optimizer=sgd, scheduler=None, workers=0, mixing=False, **options):
     tl.seed_everything(0)
     model = network()
     train = NoisyImages(24) if crash_after is None else Crashing(24, crash_after)
@@ -126,18 +119,19 @@ def run(
     plan = scheduler(held) if scheduler else None
     options = {"epochs": epochs, "checkpoint": file, "verbose": False, **options}
     val = tl.make_loader(NoisyImages(21, augment=False), 8)
-    history = tl.fit(model, loader, val, optimizer=held, scheduler=plan, step_scheduler_every=rhythm, **options)
+    history = tl.fit(model, loader, val, optimizer=held, scheduler=plan, **options)
     return model, history, torch.rand(1).item(), random.random(), np.random.rand()
 
 
+BY_BATCH = {"step_scheduler_every": "batch"}
 KINDS = {
     "plain SGD": {},
     "two groups, AdamW": {"optimizer": adamw},
     "Adam, amsgrad": {"optimizer": lambda m: torch.optim.Adam(m.parameters(), 0.01, amsgrad=True)},
     "StepLR": {"scheduler": lambda o: schedulers.StepLR(o, 2, 0.3)},
     "MultiStepLR": {"scheduler": lambda o: schedulers.MultiStepLR(o, [2, 4, 4])},
-    "cosine by batch": {"scheduler": lambda o: schedulers.CosineAnnealingLR(o, 18), "rhythm": "batch"},
-    "OneCycle moves momentum": {"scheduler": lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=18), "rhythm": "batch"},
+    "cosine by batch": {"scheduler": lambda o: schedulers.CosineAnnealingLR(o, 18), **BY_BATCH},
+    "OneCycle moves momentum": {"scheduler": lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=18), **BY_BATCH},
     "warm-up, then cosine": {
         "scheduler": lambda o: schedulers.SequentialLR(
             o, [schedulers.LinearLR(o, 0.1, total_iters=2), schedulers.CosineAnnealingLR(o, 4)], [2])},
@@ -217,10 +211,8 @@ def test_a_complete_run_is_not_trained_again(tmp_path, capsys):
     assert same == history and numbers == same_numbers
     assert differences(model.state_dict(), again.state_dict()) == []
     assert (tmp_path / "run.pt").stat().st_mtime_ns == made and differences(before, content(tmp_path / "run.pt")) == []
-    assert (
-        "run.pt holds this run, complete. Nothing is trained; to start anew, delete the file."
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "run.pt holds this run, complete. Nothing is trained; to start anew, delete the file." in said
 
 
 def test_the_same_cell_twice_with_the_objects_of_the_first_time(tmp_path):
@@ -276,10 +268,13 @@ def test_an_interrupted_run_goes_on(tmp_path):
 
 
 def test_the_stop_button_waits_for_the_end_of_a_save(tmp_path, monkeypatch):
-    """The interrupt arrives while the file is written: the epoch counts, the file holds it, history and weights agree."""
-    monkeypatch.setattr(
-        checkpoints.os, "replace", lambda *names: (signal.raise_signal(signal.SIGINT), os.rename(*names))
-    )
+    """The interrupt comes while the file is written: the epoch counts, the file holds it, history and weights agree."""
+
+    def interrupted_replace(*names):
+        signal.raise_signal(signal.SIGINT)
+        os.rename(*names)
+
+    monkeypatch.setattr(checkpoints.os, "replace", interrupted_replace)
     model, history, *_ = run(tmp_path / "run.pt")
     found = content(tmp_path / "run.pt")
     assert history.stopped == "interrupted" and history.epochs == 1 == len(found["history"]["val_loss"])
@@ -298,12 +293,15 @@ def test_interrupts_are_held_and_not_lost():
     with pytest.raises(ZeroDivisionError), interrupts_held():
         1 / 0  # noqa: B018
     elsewhere = []
-    thread = threading.Thread(
-        target=lambda: [elsewhere.append(1) for _ in [0] if interrupts_held().__enter__() is None]
-    )
+
+    def in_a_thread():
+        with interrupts_held():
+            elsewhere.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    assert elsewhere == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert elsewhere == [signal.default_int_handler] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # ---- a file that is not this run's -------------------------------------------------------------------------------
@@ -452,10 +450,9 @@ def test_best_and_current_weights_are_stored_once_while_they_are_the_same(tmp_pa
 
 def test_precision_words():
     cpu = torch.device("cpu")
-    assert mixed_precision("auto", cpu).dtype == torch.float32 and not mixed_precision("auto", cpu).scaler.is_enabled()
-    assert (
-        mixed_precision("float16", cpu).scaler.is_enabled() and not mixed_precision("bfloat16", cpu).scaler.is_enabled()
-    )
+    assert mixed_precision("auto", cpu).dtype == torch.float32
+    scaled = {word: mixed_precision(word, cpu).scaler.is_enabled() for word in ("auto", "bfloat16", "float16")}
+    assert scaled == {"auto": False, "bfloat16": False, "float16": True}
     with pytest.raises(tl.CourseError, match="precision='half' must be one of auto, float32, bfloat16, float16"):
         mixed_precision("half", cpu)
 
@@ -490,8 +487,7 @@ def test_half_precision_is_used_in_training_and_not_in_validation_or_weights(pre
     assert {dtype for training, dtype in seen if training} == {getattr(torch, precision)}
     assert {dtype for training, dtype in seen if not training} == {torch.float32}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    exact = nn.Sequential(nn.Flatten(), nn.Linear(432, 3))
-    assert history.train_loss[-1] < history.train_loss[0] and exact is not None
+    assert history.train_loss[-1] < history.train_loss[0]
 
 
 def test_float16_skips_an_overflowing_update_and_goes_on():
@@ -507,7 +503,6 @@ def test_float16_skips_an_overflowing_update_and_goes_on():
     torch.testing.assert_close(layer.weight.detach(), before - 0.1)
 
 
-def test_the_test_program_itself_trains(tmp_path):
-    start = time.perf_counter()
+def test_the_program_that_is_killed_learns(tmp_path):
     _, history = training(tmp_path / "run.pt", epochs=3)
-    assert history.epochs == 3 and history.train_loss[2] < history.train_loss[0] and time.perf_counter() > start
+    assert history.epochs == 3 and history.train_loss[2] < history.train_loss[0]
