@@ -191,7 +191,7 @@ def train(strategy: str, option: Any, seed: int, rates: dict[str, Any]) -> nn.Mo
     elif strategy == "gradual unfreezing":
         phases = zip(PHASE_STARTS, PHASE_EPOCHS, (rates["frozen, linear head"], *option), strict=True)
         tl.fit_gradually(
-            model, *loaders(seed), [tl.Phase(*phase) for phase in phases], views=max(PHASE_EPOCHS), verbose=False
+            model, *loaders(seed), [tl.Phase(*phase) for phase in phases], views=sum(PHASE_EPOCHS[:2]), verbose=False
         )
     elif strategy == SMOOTHED:
         fit(model, loaders(seed), adamw(model, option), loss_fn=nn.CrossEntropyLoss(label_smoothing=0.1))

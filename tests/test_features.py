@@ -192,3 +192,53 @@ def test_linear_probe_refuses_unpooled_features_and_odd_values():
     for wrong in ((), (0.0, 1.0), (-1.0,)):
         with pytest.raises(tl.CourseError, match="positive numbers"):
             tl.linear_probe(train, train, Cs=wrong)
+
+
+def test_a_batch_of_cached_rows_is_what_row_by_row_collation_gives(frozen):
+    cache = tl.cache_features(frozen, in_order(), at="layer3")
+    plain = TensorDataset(cache.features, cache.labels)
+    for dataset, same in ((cache, plain), (Subset(cache, [5, 1, 2]), Subset(plain, [5, 1, 2]))):
+        for batches in (DataLoader(dataset, batch_size=2), DataLoader(dataset, batch_size=2, drop_last=True)):
+            other = DataLoader(same, batch_size=2, drop_last=batches.drop_last)
+            for (x, y), (expected, labels) in zip(batches, other, strict=True):
+                assert torch.equal(x, expected) and torch.equal(y, labels)
+    shuffled = [tl.make_loader(dataset, 2, train=True, seed=4) for dataset in (cache, plain)]
+    for (_, y), (_, labels) in zip(*shuffled, strict=True):
+        assert y.tolist() == labels.tolist()
+
+
+def test_cached_rows_suit_a_collate_function_that_wants_pairs(frozen):
+    cache = tl.cache_features(frozen, in_order())
+
+    def own(batch):
+        assert len(batch) == 3
+        return torch.stack([x for x, _ in batch]), [int(y) for _, y in batch]
+
+    def shortened(batch):
+        return torch.utils.data.default_collate([batch[-1], *batch][:2])
+
+    features, labels = next(iter(DataLoader(cache, batch_size=3, collate_fn=own)))
+    assert torch.equal(features, cache.features[:3]) and labels == [0, 1, 2]
+    features, labels = next(iter(DataLoader(cache, batch_size=3, collate_fn=shortened)))
+    assert torch.equal(features, cache.features[[2, 0]]) and labels.tolist() == [2, 0]
+
+
+def test_several_cuts_take_one_pass_and_later_ones_go_on_from_a_kept_one(frozen):
+    from tlhelpers.features import cache_at_stages
+
+    alone = {at: tl.cache_features(frozen, in_order(), at=at) for at in ("layer2", "layer3", "head")}
+    together = cache_at_stages(frozen, in_order(), ["head", "layer2", "layer3"])
+    assert list(together) == ["layer2", "layer3", "head"]
+    further = cache_at_stages(frozen, in_order(together["layer2"]), ["head"], begin="layer2")["head"]
+    for cache, expected in [*((together[at], alone[at]) for at in alone), (further, alone["head"])]:
+        torch.testing.assert_close(cache.features, expected.features)
+        assert cache.labels.tolist() == expected.labels.tolist() and cache.classes == expected.classes
+        assert cache.indices.tolist() == expected.indices.tolist()
+    assert together["layer3"].key == alone["layer3"].key
+
+
+def test_a_batch_sampler_that_leaves_images_out_is_refused(frozen):
+    sampler = torch.utils.data.SequentialSampler(Pictures())
+    batches = torch.utils.data.BatchSampler(sampler, batch_size=3, drop_last=True)
+    with pytest.raises(tl.CourseError, match="leaves out"):
+        tl.cache_features(frozen, DataLoader(Pictures(), batch_sampler=batches))

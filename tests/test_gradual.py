@@ -204,14 +204,160 @@ def test_an_augmenting_dataset_needs_views_or_the_plain_way():
 
 
 def test_views_take_turns_epoch_by_epoch():
-    from tlhelpers.gradual import _SameBatches
+    from tlhelpers.prefix_cache import SameBatches
 
     loader = tl.make_loader(rows(8), batch_size=4, train=True, seed=1)
     order = [index for batch in tl.make_loader(rows(8), 4, train=True, seed=1).batch_sampler for index in batch]
-    batches = _SameBatches(loader, views=2)
+    batches = SameBatches(loader, views=2)
     first = [index for batch in batches for index in batch]
     second = [index for batch in batches for index in batch]
     assert first == order and sorted(second) == list(range(8, 16)) and len(batches) == 2
+
+
+class Counted(TensorDataset):
+    """Rows that count how often each was opened."""
+
+    def __init__(self, *tensors):
+        super().__init__(*tensors)
+        self.opened = [0] * len(self)
+
+    def __getitem__(self, index):
+        self.opened[index] += 1
+        return super().__getitem__(index)
+
+
+def opened_by(phases, **options):
+    """Train on counted rows, cached and plain; return the openings of both datasets after the cached way."""
+    ends = {}
+    for cached in (False, True):
+        datasets = Counted(*rows().tensors), Counted(*rows(13, seed=1).tensors)
+        model = network("resnet")
+        torch.manual_seed(3)
+        more = options if cached else {}
+        tl.fit_gradually(
+            model, *loaders(*datasets), phases, optimizer=sgd, cached=cached, verbose=False, **more
+        )  # fmt: skip
+        ends[cached] = scores(model)
+    assert torch.allclose(ends[True], ends[False], rtol=1e-3, atol=1e-3), (ends[True] - ends[False]).abs().max()
+    # the first eight images are opened a few times more, to see whether the dataset augments
+    return tuple(max(dataset.opened[8:]) for dataset in datasets)
+
+
+def phases_from(*starts):
+    return [tl.Phase(start, 2 if start == "head" else 1, 0.02 if start == "head" else 0.005) for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("starts", "passes"),
+    [
+        (["head", "layer3"], 1),
+        (["head", "layer3", "layer2"], 1),
+        (["layer2", "layer3", "head"], 1),  # each freezes again what trained before: run on from the one kept
+        (["layer3", "head", "layer2", "layer3"], 1),
+        (["head", "layer3", "head", "layer2"], 1),
+    ],
+)
+def test_all_frozen_phases_together_open_each_image_once(starts, passes):
+    assert opened_by(phases_from(*starts)) == (passes, passes)
+
+
+def test_from_the_head_down_to_everything_one_pass_and_the_plain_epochs():
+    # one for the cache, one for the epoch that trains everything
+    assert opened_by(phases_from("head", "layer3", "layer2", "stem")) == (2, 2)
+
+
+def test_a_phase_that_trains_everything_spoils_the_cache():
+    assert opened_by(phases_from("head", "stem", "head"))[1] == 3
+    assert opened_by(phases_from("stem", "layer3", "head"))[1] == 2
+
+
+def cache_of(starts, gb=1.0, views=1):
+    from tlhelpers.prefix_cache import PrefixCache
+
+    model = network("resnet").requires_grad_(False)
+    names = [part.name for part in tl.stages(model)]
+    places = [names.index(start) for start in starts]
+    loaders_in_order = (DataLoader(rows(), 6), DataLoader(rows(13, seed=1), 6))
+    return PrefixCache(model, *loaders_in_order, places, views, gb), names
+
+
+def kept_after_each(starts, gb=1.0, views=1):
+    cache, names = cache_of(starts, gb, views)
+    found = []
+    for phase, start in enumerate(starts):
+        if start != "stem":
+            train, val = cache.rows(phase)
+            prefix, _ = tl.split_model(cache.model, start)
+            expected = prefix.eval()(rows(13, seed=1).tensors[0])
+            torch.testing.assert_close(val.features, expected, rtol=1e-4, atol=1e-4)
+            assert val.labels.tolist() == rows(13, seed=1).tensors[1].tolist()
+            held = sum(part.features.numel() * 4 for pair in cache.kept.values() for part in pair)
+            assert held <= gb * 1e9
+        found.append({names[place] for place in cache.kept})
+    return found
+
+
+def test_what_no_later_phase_needs_is_dropped():
+    assert kept_after_each(["head", "layer3", "layer2"]) == [
+        {"head", "layer3", "layer2"},
+        {"layer3", "layer2"},
+        {"layer2"},
+    ]
+    assert kept_after_each(["layer2", "layer3", "head"]) == [{"layer2"}, {"layer2", "layer3"}, {"layer3", "head"}]
+    assert kept_after_each(["head", "stem", "head"])[2] == {"head"}
+
+
+def test_the_bound_holds_for_all_that_is_kept_at_once():
+    cache, names = cache_of(["head", "layer3", "layer2"])
+    sizes = {names[place]: size / 1e9 for place, size in cache.sizes.items()}
+    assert sizes["head"] < sizes["layer3"] < sizes["layer2"]
+    # room for the largest alone: each phase falls back to its own, or to what fits beside it
+    tight = kept_after_each(["head", "layer3", "layer2"], gb=sizes["layer2"])
+    assert tight == [{"head", "layer3"}, {"layer3"}, {"layer2"}]
+    # freezing again without room for both: the base goes, the images are opened anew
+    assert kept_after_each(["layer2", "layer3"], gb=sizes["layer2"]) == [{"layer2"}, {"layer3"}]
+    assert opened_by(phases_from("layer2", "layer3"), max_cache_gb=sizes["layer2"]) == (2, 2)
+
+
+def test_too_large_a_phase_is_named_before_any_phase_trains():
+    model = network("resnet")
+    before = tiny_networks.snapshot(model)
+    with pytest.raises(CourseError, match="before 'layer1' would take.*max_cache_gb=0.0003"):
+        phases = phases_from("head", "layer1")
+        tl.fit_gradually(model, *loaders(), phases, max_cache_gb=3e-4, verbose=False)
+    assert not tiny_networks.changed(before, model)
+
+
+def test_views_share_one_cache_and_go_on_where_the_phase_before_stopped(monkeypatch):
+    from tlhelpers import gradual
+
+    used = []
+    fit = gradual.fit
+
+    def spy(trained, train, val, **kwargs):
+        used.append((train.batch_sampler.epoch, len(train.dataset)))
+        return fit(trained, train, val, **kwargs)
+
+    monkeypatch.setattr(gradual, "fit", spy)
+    augmented = Augmented(*rows().tensors)
+    tl.fit_gradually(network("resnet"), *loaders(augmented), phases_from("head", "layer3"), views=3, verbose=False)
+    assert used == [(0, 57), (2, 57)]
+
+
+def test_the_turn_of_the_views_can_be_saved():
+    from tlhelpers.prefix_cache import SameBatches
+
+    def batches():
+        return SameBatches(tl.make_loader(rows(8), batch_size=4, train=True, seed=1), views=3)
+
+    whole, begun, resumed = batches(), batches(), batches()
+    looks = [sorted(index for batch in whole for index in batch)[0] for _ in range(5)]
+    assert looks == [0, 8, 16, 0, 8]
+    for _ in range(2):
+        list(begun)
+    resumed.load_state_dict(begun.state_dict())
+    resumed.sampler.generator.set_state(begun.sampler.generator.get_state())
+    assert list(resumed) == list(begun) and resumed.state_dict() == {"epoch": 3}
 
 
 def test_cache_bytes_is_what_the_cache_takes():

@@ -12,26 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler, Subset, TensorDataset
 
-from .evaluation import checked_batches, class_names
+from .evaluation import checked_batches, class_names, to_device
+from .feature_set import FeatureSet
 from .freezing import preserved_modes, preserved_random_state, trainable_parameters
 from .models import device_of, stages
 from .session import CourseError
-
-
-class FeatureSet(TensorDataset):
-    """Cached features with their labels: a dataset of pairs (features of one image, label), on the CPU.
-
-    >>> len(FeatureSet(torch.zeros(6, 512), torch.zeros(6, dtype=torch.long), torch.arange(6), key="", classes=None))
-    6
-    """
-
-    def __init__(self, features: Tensor, labels: Tensor, indices: Tensor, key: str, classes: list[str] | None) -> None:
-        super().__init__(features, labels)
-        self.features, self.labels = features, labels  # (rows, ...) float32 and (rows,)
-        self.indices = indices  # (rows,) which sample of the dataset a row comes from
-        self.key = key  # changes with the weights before the cut, the transform, the samples and their labels
-        if classes is not None:
-            self.classes = classes
 
 
 def split_model(model: nn.Module, at: str = "head") -> tuple[nn.Sequential, nn.Sequential]:
@@ -69,28 +54,77 @@ def cache_features(model: nn.Module, loader: DataLoader, at: str = "head", views
     >>> cache_features(model, loader, at="block3").features.shape
     torch.Size([2, 256, 1, 1])
     """
-    prefix, _ = split_model(model, at)
-    if trainable_parameters(prefix):
+    return cache_at_stages(model, loader, [at], views)[at]
+
+
+def cache_at_stages(
+    model: nn.Module, loader: DataLoader, cuts: Sequence[str], views: int = 1, begin: str | None = None
+) -> dict[str, FeatureSet]:
+    """`cache_features` at several stages in one pass: {"layer4": rows, "head": rows}, in the network's order.
+
+    With `begin` the loader's dataset is what an earlier call kept at that stage, and only what lies between runs.
+
+    >>> from torchvision import models
+    >>> model = models.squeezenet1_1().requires_grad_(False)
+    >>> loader = DataLoader(TensorDataset(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])))
+    >>> {at: tuple(rows.features.shape) for at, rows in cache_at_stages(model, loader, ["block3", "block2"]).items()}
+    {'block2': (2, 128, 3, 3), 'block3': (2, 256, 1, 1)}
+    """
+    segments = _segments(model, cuts, begin)
+    if trainable_parameters(nn.ModuleList(segments.values())):
+        at = next(reversed(segments))
         raise CourseError(f"The part before {at!r} still trains, so its features would go stale: freeze it first.")
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise CourseError(f"views={views!r} must be a whole number of at least 1.")
     _check_order(loader)
+    count = len(loader.dataset) * views
+    kept: dict[str, Tensor] = {}
+    labels: list[Tensor] = []
     with preserved_modes(model), preserved_random_state(loader), torch.no_grad():
         if views == 1:
             _check_repeatable(loader.dataset)
-        prefix.eval()
-        device, features, labels = device_of(model), [], []
+        for segment in segments.values():
+            segment.eval()
+        device, filled = device_of(model), 0
         for _ in range(views):
-            for images, batch_labels in checked_batches(loader):
-                images = images.to(device, non_blocking=True)
-                if images.ndim == 4:  # the same numbers in another order in memory: a third faster on a CPU
-                    images = images.contiguous(memory_format=torch.channels_last)
-                features.append(prefix(images).float().cpu())
+            for x, batch_labels in checked_batches(loader):
+                x = to_device(x, device)
+                for at, segment in segments.items():
+                    x = segment(x)
+                    if at not in kept:
+                        kept[at] = _room_for(count, x)
+                    kept[at][filled : filled + len(x)] = x
+                filled += len(x)
                 labels.append(batch_labels)
-    rows, all_labels = torch.cat(features), torch.cat(labels)
-    indices = torch.arange(len(rows) // views).repeat(views)
-    key = _key(prefix, loader.dataset, all_labels, at, views)
-    return FeatureSet(rows, all_labels, indices, key, class_names(loader))
+    if filled < count:
+        raise CourseError("The loader leaves out some images: a cache needs every one, use drop_last=False.")
+    all_labels, classes, source = torch.cat(labels), class_names(loader), loader.dataset
+    indices = source.indices if begin else torch.arange(len(source)).repeat(views)
+    caches, front = {}, nn.Sequential()
+    for at, segment in segments.items():
+        front.append(segment)
+        caches[at] = FeatureSet(kept[at], all_labels, indices, _key(front, source, all_labels, at, views), classes)
+    return caches
+
+
+def _segments(model: nn.Module, cuts: Sequence[str], begin: str | None) -> dict[str, nn.Sequential]:
+    """For each cut what runs between the one before it and itself, in the network's order."""
+    for at in cuts:
+        split_model(model, at)  # the name is one of a stage, or an error says so
+    segments, modules = {}, []
+    for part in stages(model):
+        if part.name == begin:
+            modules = []
+        if part.name in cuts:
+            segments[part.name], modules = nn.Sequential(*modules), []
+        modules += part.modules
+    return segments
+
+
+def _room_for(count: int, batch: Tensor) -> Tensor:
+    """Uninitialised rows on the CPU, filled batch by batch: joining batches afterwards would need the memory twice."""
+    layout = torch.channels_last if batch.ndim == 4 else torch.contiguous_format
+    return torch.empty((count, *batch.shape[1:]), memory_format=layout)
 
 
 def _check_order(loader: Any) -> None:
@@ -126,6 +160,8 @@ def _key(prefix: nn.Module, dataset: Any, labels: Tensor, at: str, views: int) -
     while isinstance(dataset, Subset):
         digest.update(str(list(dataset.indices)).encode())
         dataset = dataset.dataset
+    if isinstance(dataset, FeatureSet):
+        digest.update(dataset.key.encode())
     split = getattr(dataset, "split", getattr(dataset, "_split", None))
     transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(getattr(dataset, "transform", None)))
     digest.update(f"{type(dataset).__name__} {split} {transform} {at} {views} float32 {labels.tolist()}".encode())
