@@ -151,16 +151,17 @@ def main(folder, seed):
     start = time.perf_counter()
     in_a_fork(lambda: finish(folder / "whole.pt", folder / "whole.weights"))
     whole, chance, kills, inside = time.perf_counter() - start, random.Random(seed), [], []
-    chain = 0
-    while chain < len(IN_A_SAVE) or len(kills) < 24:
+    chain, missing = 0, list(IN_A_SAVE)
+    while missing or len(kills) < 24:
         file, killed = folder / f"chain{chain}.pt", 0
         while killed < 6 and epochs_in(file) < EPOCHS - 3:  # leave something for the death in a save
             if in_a_fork(lambda file=file: training(file), kill_after=chance.uniform(0, whole / 3)):
                 break  # it was complete before it could be killed
             killed += 1
             kills.append(epochs_in(file))
-        where, before, number = IN_A_SAVE[chain % len(IN_A_SAVE)], epochs_in(file), chance.choice([1, 2])
-        if before < EPOCHS - number:
+        before, number = epochs_in(file), chance.choice([1, 2])
+        if missing and before + number < EPOCHS:
+            where = missing.pop(0)
 
             def dying_training(file=file, where=where, number=number):
                 die_in_a_save(where, number)

@@ -130,10 +130,8 @@ def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer, at: int, 
     total = getattr(scheduler, "total_steps", None)
     if total is not None and total - at < steps:
         if at:
-            problem = (
-                f"has {total - at} of its {total} steps left, this run takes {steps}: build optimizer and scheduler"
-            )
-            raise CourseError(f"The scheduler {problem} anew.")
+            problem = f"The scheduler has {total - at} of its {total} steps left, this run takes {steps}"
+            raise CourseError(f"{problem}: build a new optimizer and a new scheduler.")
         raise CourseError(
             f"The scheduler was planned for {total} steps, this run takes {steps}: build it with total_steps={steps}."
         )
