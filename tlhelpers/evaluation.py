@@ -166,8 +166,8 @@ def checked_batches(loader: Iterable) -> Iterator[tuple[Tensor, Tensor]]:
 def check_scores(scores: Any, labels: Tensor, classes: list[str] | None = None) -> None:
     """Raise `CourseError` unless (N, C) scores fit the labels and, when known, the number of classes.
 
-    Give it the labels before they go to a GPU: there a label out of range ends the whole process, and looking at
-    them waits for the GPU.
+    Give it the labels before they go to a GPU: a label out of range ends the whole process there. Labels that are on
+    one already are not looked at, as that would wait for the GPU in every step.
 
     >>> check_scores(torch.zeros(2, 5), torch.tensor([0, 4]))
     """
@@ -180,7 +180,9 @@ def check_scores(scores: Any, labels: Tensor, classes: list[str] | None = None) 
         raise CourseError(f"The model gives {outputs} scores, the data have {n} classes: replace_head(model, {n}).")
     if labels.ndim == 2 and labels.shape[1] != outputs:
         raise CourseError(f"The model gives {outputs} scores, the soft labels have {labels.shape[1]} classes.")
-    if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < outputs:
+    if labels.ndim != 1 or labels.device.type != "cpu":
+        return
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < outputs:
         wrong = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
         raise CourseError(
             f"Label {wrong} is out of range: a model with {outputs} scores takes labels 0 to {outputs - 1}. "

@@ -112,7 +112,7 @@ def _check_first_scores(model: nn.Module, train_loader: Any, val_loader: Any) ->
     for loader in (train_loader, val_loader):
         labels = known_labels(loader)
         if labels is not None and labels.ndim == 1:
-            check_scores(scores, labels)
+            check_scores(scores, labels.cpu())
     return soft
 
 
