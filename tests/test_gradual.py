@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
 import tlhelpers as tl
+from tlhelpers import Phase
 from tlhelpers.session import CourseError
 
 FAMILIES = ("resnet", "efficientnet", "squeezenet")
@@ -358,6 +359,39 @@ def test_the_turn_of_the_views_can_be_saved():
     resumed.load_state_dict(begun.state_dict())
     resumed.sampler.generator.set_state(begun.sampler.generator.get_state())
     assert list(resumed) == list(begun) and resumed.state_dict() == {"epoch": 3}
+
+
+@pytest.mark.parametrize("cached, broken_at", [(True, 2), (True, 3), (False, 1), (False, 3)])
+def test_a_run_that_died_in_any_phase_goes_on_exactly(tmp_path, cached, broken_at, monkeypatch):
+    from tlhelpers import gradual
+
+    fit, phases = gradual.fit, [Phase("head", 2, lr=0.05), Phase("layer3", 3, lr=0.01), Phase("stem", 2, lr=0.001)]
+
+    def training(folder, dies=False):
+        tl.seed_everything(3)
+        model, calls = network("resnet"), []
+        data = loaders(train=Augmented(*rows().tensors) if cached else None)
+
+        def dying_fit(*arguments, **options):
+            calls.append(1)
+            if dies and len(calls) == broken_at:
+                options["epochs"] -= 1  # the process ends before the last epoch of this phase
+                fit(*arguments, **options)
+                raise InterruptedError
+            return fit(*arguments, **options)
+
+        monkeypatch.setattr(gradual, "fit", dying_fit)
+        options = {"optimizer": sgd, "cached": cached, "views": 2 if cached else 1, "checkpoint": folder}
+        histories = tl.fit_gradually(model, *data, phases, verbose=False, **options)
+        return scores(model), histories, torch.rand(1)
+
+    whole, whole_histories, number = training(tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        training(tmp_path / "broken", dies=True)
+    again, histories, same_number = training(tmp_path / "broken")
+    assert torch.equal(whole, again) and number == same_number
+    assert [h.val_loss for h in histories] == [h.val_loss for h in whole_histories]
+    assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == ["phase1.pt", "phase2.pt", "phase3.pt"]
 
 
 def test_cache_bytes_is_what_the_cache_takes():

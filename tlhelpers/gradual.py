@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,15 +76,18 @@ def fit_gradually(
     views: int = 1,
     max_cache_gb: float = 2.0,
     monitor: str = "val_loss",
+    checkpoint: str | Path | None = None,
     batchnorm: str = "train",
+    precision: str = "auto",
     verbose: bool = True,
 ) -> list[History]:
     """Train phase after phase, each from the best epoch of the one before; return one History per phase.
 
     Every phase calls `unfreeze_from` and gets a fresh optimizer over what then trains: `optimizer(model, phase)`,
     by default AdamW at `phase.lr`, and a fresh scheduler, `scheduler(optimizer, steps)`, which is stepped after every
-    batch. The other arguments are those of `fit`. A phase that is interrupted or diverges is the last one. A phase may
-    end worse than it began, as only epochs of one phase are compared: the histories tell.
+    batch. The other arguments are those of `fit`; `checkpoint` names a folder, in which each phase gets a file of its
+    own, and after a crash the same call goes on where it was. A phase that is interrupted or diverges is the last one.
+    A phase may end worse than it began, as only epochs of one phase are compared: the histories tell.
 
     With `cached` the images run through the frozen stages once, for all phases that start behind them, and the phases
     train the rest on what was kept, in the batches and the order in which `train_loader` would have come: up to
@@ -128,7 +132,9 @@ def fit_gradually(
             step_scheduler_every="batch",
             loss_fn=loss_fn,
             monitor=monitor,
+            checkpoint=Path(checkpoint) / f"phase{number}.pt" if checkpoint is not None else None,
             batchnorm=batchnorm,
+            precision=precision,
             verbose=verbose,
         )
         if history.seconds:
