@@ -1,6 +1,7 @@
-"""A small training that uses every source of random numbers, and a process that starts it and kills it.
+"""A small training that uses every source of random numbers, and a process that starts it and ends it.
 
-python tests/killed_training.py FOLDER SEED      kills runs at random moments and inside saves; prints one JSON line
+python tests/killed_training.py kill FOLDER SEED        kills runs at random moments and inside saves
+python tests/killed_training.py interrupt FOLDER SEED   presses Ctrl-C at random moments
 
 One process imports torch; every run is a fork of it, so that fifty runs cost seconds. Nothing here is a test: the test
 reads the files that the runs leave.
@@ -121,19 +122,21 @@ def die_in_a_save(where, number):
         checkpoints.os.replace = dying_replace
 
 
-def in_a_fork(work, kill_after=None):
-    """Run `work` in a child process; kill it after so many seconds. Return whether it ended by itself."""
+def in_a_fork(work, kill_after=None, how=signal.SIGKILL):
+    """Run `work` in a child process; send it a signal after so many seconds. Return whether it ended by itself."""
     child = os.fork()
     if child == 0:
         try:
             work()
             os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(2)
         except BaseException as error:  # a child must never run on into the parent's code
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
     if kill_after is not None:
         time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, how)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1:
         raise SystemExit("a training failed instead of being killed")
@@ -145,7 +148,24 @@ def finish(checkpoint, weights):
     torch.save(model.state_dict(), weights)
 
 
-def main(folder, seed):
+def interrupted(file):
+    """What a cell does with a run that was stopped: it goes on with the model and the history."""
+    model, history = training(file)
+    torch.save({"weights": model.state_dict(), "history": history.to_dict()}, file.with_suffix(".after"))
+
+
+def interrupt(folder, seed):
+    torch.set_num_threads(1)
+    training(folder / "warm.pt", epochs=1)
+    start = time.perf_counter()
+    in_a_fork(lambda: interrupted(folder / "whole.pt"))
+    whole, chance = time.perf_counter() - start, random.Random(seed)
+    for number in range(16):
+        file, after = folder / f"{number}.pt", chance.uniform(0.1, 1) * whole
+        in_a_fork(lambda file=file: interrupted(file), kill_after=after, how=signal.SIGINT)
+
+
+def kill(folder, seed):
     torch.set_num_threads(1)  # a fork of a process that computes on several threads would hang
     training(folder / "warm.pt", epochs=1)  # what PyTorch does once, it does here and not in every child
     start = time.perf_counter()
@@ -179,4 +199,4 @@ def epochs_in(file):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    {"kill": kill, "interrupt": interrupt}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))

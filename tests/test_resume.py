@@ -54,15 +54,19 @@ def test_differences_are_found():
         "/x/0", "/x/1: 1.0 and 1", "/y: 1 and 2 entries"]  # fmt: skip
 
 
+def ended(how, folder, seed):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(tl.__file__).parent.parent)}
+    program = [sys.executable, str(Path(__file__).with_name("killed_training.py")), how, str(folder), str(seed)]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @POSIX
 @pytest.mark.parametrize("seed", [1])
 def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path, seed):
     """SIGKILL at 24 random moments or more, and at four places inside a save; every broken run is then finished."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(tl.__file__).parent.parent)}
-    program = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(tmp_path), str(seed)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(ended("kill", tmp_path, seed).splitlines()[-1])
     assert len(told["epochs after each kill"]) >= 24
     assert len(set(told["epochs after each kill"])) >= 3, "all kills fell into the same epoch"
     assert {where for where, *_ in told["inside"]} == set(IN_A_SAVE)
@@ -77,6 +81,24 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path, seed)
         assert differences(whole, content(tmp_path / f"chain{chain}.pt")) == []
         assert differences(weights, torch.load(tmp_path / f"chain{chain}.weights", weights_only=True)) == []
     assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*")), "a half-written file was left"
+
+
+@POSIX
+def test_interrupted_at_any_moment_history_weights_and_file_agree(tmp_path):
+    """Ctrl-C at 16 random moments, each in its own process. Before `fit` has begun it ends the program."""
+    ended("interrupt", tmp_path, 2)
+    stopped = []
+    for number in range(16):
+        if not (tmp_path / f"{number}.after").exists():
+            continue
+        after = torch.load(tmp_path / f"{number}.after", weights_only=True)
+        history = tl.History.from_dict(after["history"])
+        stopped.append(history.stopped)
+        if history.epochs:
+            file = tl.load_checkpoint(tmp_path / f"{number}.pt")
+            assert file["history"]["val_loss"] == history.val_loss
+            assert differences(file["model"], dict(after["weights"])) == []
+    assert stopped.count("interrupted") >= 5 and set(stopped) <= {"interrupted", "finished"}
 
 
 # ---- every kind of run, broken off by an exception and begun again -------------------------------------------------
