@@ -17,7 +17,7 @@ endif
 ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--python "$(PYTHON)")
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test notebooks data results lint clean
+.PHONY: help env lab test notebooks data results bench lint clean
 
 help:
 	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
@@ -27,6 +27,8 @@ help:
 	@echo "                 PROSE=1: only text has changed, run nothing and keep the outputs)"
 	@echo "make data        draw the bundled images again and train the bundled backbones again (hours)"
 	@echo "make results     run what is missing in docs/measured/ and write docs/results.md (an hour for everything)"
+	@echo "make bench       measure what the code costs, print each ratio with its target, write docs/results.md (20 minutes;"
+	@echo "                 OTHERS=1: fastai and Lightning are installed and measured too; ARGS=\"--only loop\": a part)"
 	@echo "make lint        check the style of the code"
 	@echo "make clean       remove .venv/ and what tools leave behind"
 
@@ -56,9 +58,14 @@ results: env
 	$(BIN) scripts/measure_project.py
 	$(BIN) scripts/write_results.py
 
+# All cores, as for a learner. What it compares takes turns in one process, so leave the machine alone meanwhile.
+bench: env
+	$(if $(OTHERS),$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[bench]")
+	$(BIN) benchmarks/bench.py $(ARGS)
+
 lint: env
 	$(BIN) -m ruff check .
-	$(BIN) -m ruff format --check --diff scripts tests tlhelpers
+	$(BIN) -m ruff format --check --diff benchmarks scripts tests tlhelpers
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info

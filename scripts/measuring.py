@@ -36,11 +36,15 @@ class Runs:
         """Return the result kept under `key`; measure it first if there is none."""
         if key not in self.runs:
             start = time.perf_counter()
-            self.runs[key] = measure()
-            self.content["machine"] = machine()
-            self._write()
+            self.replace(key, measure())
             print(f"{key}: {self.runs[key]}  ({time.perf_counter() - start:.0f} s)", flush=True)
         return self.runs[key]
+
+    def replace(self, key: str, result: Any) -> None:
+        """Keep a result under `key`, in the place of an earlier one if there is one."""
+        self.runs[key] = result
+        self.content["machine"] = machine()
+        self._write()
 
     def _write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Write docs/results.md from the finished runs in docs/measured/: one section for each measure_*.py script.
+"""Write docs/results.md from the finished runs in docs/measured/: one section for each script, and the bench.
 
 python scripts/write_results.py            write the page
 python scripts/write_results.py --check    write nothing; fail when the page does not belong to the runs
@@ -10,13 +10,16 @@ import sys
 
 from measuring import ROOT, Runs
 
+sys.path.append(str(ROOT / "benchmarks"))
+
 PAGE = ROOT / "docs" / "results.md"
 # each has NAME (of its runs) and section(runs) -> the markdown of its section, heading included
-SCRIPTS = ["measure_map", "measure_regularisation", "measure_project"]
+SCRIPTS = ["measure_map", "measure_regularisation", "measure_project", "bench"]
 INTRODUCTION = """# Measured results
 
-Every number on this page comes from a run of a script in `scripts/`; the runs themselves are kept in `docs/measured/`.
-`make results` repeats what is missing there and writes this page. Accuracies are in per cent, as mean ± standard
+Every number on this page comes from a run of a script in `scripts/` or `benchmarks/`; the runs themselves are kept in
+`docs/measured/`. `make results` repeats what is missing there and writes this page; `make bench` measures the last
+section anew. Accuracies are in per cent, as mean ± standard
 deviation over the seeds. Images and networks are the bundled ones (profile `mini`), so the numbers are good for
 comparing strategies with each other, not for comparing with published figures on real photographs.
 """
