@@ -268,9 +268,9 @@ def test_a_single_left_over_image_is_dropped_in_training_only(count, batch_size,
     assert [len(batch[0]) for batch in tl.make_loader(numbers(count), batch_size, train)] == sizes
 
 
-def test_workers_persist_only_where_there_are_workers():
-    assert not tl.make_loader(numbers(4)).persistent_workers
-    assert tl.make_loader(numbers(4), num_workers=1).persistent_workers
+def test_workers_start_anew_for_each_epoch():
+    # a worker that lives on keeps random numbers that no checkpoint knows
+    assert not tl.make_loader(numbers(4), num_workers=1).persistent_workers
 
 
 @pytest.mark.parametrize(
