@@ -176,6 +176,7 @@ def train_project(settings: Settings, course: Course, ranks: Ranks, progress: An
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=ranks.device.type == "cuda",
+        generator=torch.Generator(),  # its own, so that drawing seeds for workers does not shift the dropout
     )
     while run.history.epochs < settings.epochs:
         epoch, start, rates = run.history.epochs + 1, time.perf_counter(), [g["lr"] for g in run.optimizer.param_groups]
