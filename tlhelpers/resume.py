@@ -7,7 +7,6 @@ uninterrupted one would have: weights, optimizer, scheduler, history and every s
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def restore_run(path: str | Path, content: dict[str, Any], run: Run) -> None:
     run.model.load_state_dict(saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])
     if run.scheduler is not None:
-        run.scheduler.load_state_dict(_typed_like(saved["scheduler"], run.scheduler.state_dict()))
+        run.scheduler.load_state_dict(saved["scheduler"])
     run.scaler.load_state_dict(saved["scaler"])
     run.history, run.best = History.from_dict(content["history"]), content["model"]
     for loader, state in zip(run.loaders, saved["loaders"], strict=True):
@@ -111,11 +110,6 @@ def restore_run(path: str | Path, content: dict[str, Any], run: Run) -> None:
 def _short(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _typed_like(saved: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """MultiStepLR counts in a Counter, which a file of plain types holds as a dict."""
-    return {name: Counter(value) if isinstance(own.get(name), Counter) else value for name, value in saved.items()}
 
 
 def settings_of(
