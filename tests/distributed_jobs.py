@@ -62,7 +62,8 @@ def _gradient_difference(ranks, size: int) -> float:
     wrapped.load_state_dict(alone.state_dict())
     nn.functional.cross_entropy(alone(inputs), labels).backward()
     own = list(share(range(size), ranks.rank, ranks.world)) or [0]
-    shared_loss(DistributedDataParallel(wrapped)(inputs[own]), labels[own], size, ranks).backward()
+    wrapper = DistributedDataParallel(wrapped)  # has to live until the backward pass: it does the averaging there
+    shared_loss(wrapper(inputs[own]), labels[own], size, ranks).backward()
     pairs = zip(alone.parameters(), wrapped.parameters(), strict=True)
     return max((one.grad - other.grad).abs().max().item() for one, other in pairs)
 

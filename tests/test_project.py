@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 
 import tlhelpers as tl
-from tlhelpers import project
+from tlhelpers import project, project_training
 from tlhelpers.project_parts import FlowerClassifier, Settings
 from tlhelpers.session import Course
 
@@ -84,6 +86,24 @@ def test_a_checkpoint_of_other_classes_and_one_that_is_no_run_are_refused(tmp_pa
     tl.fit(model, loader, loader, epochs=1, optimizer=optimizer, checkpoint=tmp_path / "fit.pt", verbose=False)
     code, _, errors = run(capsys, "--checkpoint", tmp_path / "fit.pt")
     assert code == 2 and "belongs to other classes (2 there, 102 here" in errors
+
+
+def test_a_checkpoint_on_another_machine_is_not_overlooked(tmp_path, monkeypatch):
+    monkeypatch.setattr(project_training, "on_every_rank", lambda work: [work(), True])  # process 1 sees the file
+    file = tmp_path / "run.pt"
+    with pytest.raises(tl.CourseError, match="on the machine of process 1, but not on that of process 0"):
+        project_training.go_on(SimpleNamespace(classes=["ant"]), file)
+
+
+def test_weights_trained_with_syncbatchnorm_fit_the_plain_network():
+    backbone, _ = tl.pretrained(None, "efficientnet_mini")
+    plain = FlowerClassifier(backbone, 102)
+    names = list(plain.state_dict())
+    synced = torch.nn.SyncBatchNorm.convert_sync_batchnorm(plain)
+    assert list(synced.state_dict()) == names
+    tl.train_mode(synced, "train")
+    synchronised = [module for module in synced.modules() if isinstance(module, torch.nn.SyncBatchNorm)]
+    assert len(synchronised) > 5 and all(module.training for module in synchronised)
 
 
 def test_a_full_disk_costs_the_file_and_not_the_training(tmp_path, capsys, monkeypatch):
@@ -169,9 +189,8 @@ def test_the_commands_of_the_page_are_understood(words):
     before, ours = words[: words.index("-m")], words[words.index("tlhelpers.project") + 1 :]
     settings = vars(project.parser().parse_args(ours))
     if "torchrun" in before:
-        torchrun = __import__("torch.distributed.run", fromlist=["get_args_parser"]).get_args_parser()
-        asked = torchrun.parse_args([*before[before.index("torchrun") + 1 :], "-m", "tlhelpers.project"])
-        nodes = int(asked.nnodes)
+        asked = get_args_parser().parse_args([*before[before.index("torchrun") + 1 :], "-m", "tlhelpers.project"])
+        nodes = int(asked.nnodes.split(":")[0])
         if asked.nproc_per_node.isdecimal():
             assert settings["batch_size"] % (nodes * int(asked.nproc_per_node)) == 0
         assert asked.standalone == (nodes == 1) and (nodes == 1 or asked.rdzv_backend == "c10d")
@@ -179,8 +198,7 @@ def test_the_commands_of_the_page_are_understood(words):
 
 def test_the_page_names_no_option_that_does_not_exist():
     known = {name for action in project.parser()._actions for name in action.option_strings}
-    torchrun = __import__("torch.distributed.run", fromlist=["get_args_parser"]).get_args_parser()
-    known |= {name for action in torchrun._actions for name in action.option_strings}
+    known |= {name for action in get_args_parser()._actions for name in action.option_strings}
     assert {name for name in re.findall(r"--[a-z][a-z0-9-]+", SCALING) if name not in known} == set()
 
 
