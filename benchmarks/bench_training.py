@@ -91,6 +91,7 @@ def by_hand_channels_last(task: Task, clock: Clock) -> None:
 
 
 def with_fastai(task: Task, clock: Clock) -> None:
+    import fastai.callback.progress  # noqa: F401 - gives a Learner no_bar
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader as FastaiLoader
     from fastai.learner import Learner
