@@ -15,8 +15,10 @@ from torchvision.models import EfficientNet_B0_Weights, ResNet18_Weights
 from torchvision.transforms import v2
 
 import tlhelpers as tl
+from tlhelpers.batch_crops import BatchCrops
 from tlhelpers.pipeline import CachedImages, automatic_workers, cache_images
 
+BILINEAR = v2.InterpolationMode.BILINEAR
 # resizing in whole numbers rounds twice: two steps of 1/255, after the smallest std that Normalize divides by
 ROUNDED = 2 / 255 / min(tl.IMAGENET_STD) + 1e-5
 
@@ -54,7 +56,14 @@ def epoch(loader, seed=0):
 
 
 PIPELINES = {  # what may differ from the pipeline without a cache
-    "course, training": (tl.train_transform(24), ROUNDED),
+    "turn": (
+        v2.Compose([v2.RandomRotation(15), v2.RandomResizedCrop(24), v2.RandomHorizontalFlip(), *to_tensor()]),
+        ROUNDED,
+    ),
+    "turn, bilinear": (
+        v2.Compose([v2.CenterCrop(24), v2.RandomRotation(15, BILINEAR, fill=[9, 8, 7]), *to_tensor()]),
+        0,
+    ),
     "course, evaluation": (tl.eval_transform(24, resize=28), ROUNDED),
     "weights, smaller": (ResNet18_Weights.DEFAULT.transforms(crop_size=24, resize_size=28), ROUNDED),
     "weights, bicubic": (EfficientNet_B0_Weights.DEFAULT.transforms(crop_size=24, resize_size=28), 0),
@@ -168,6 +177,121 @@ def test_the_order_is_the_same_with_workers_and_with_a_cache(folder):
         for workers in (0, 2)
     ]
     assert orders[0] == orders[1] == orders[2] == orders[3] != sorted(orders[0])
+
+
+def turn(degrees=(0, 0), fill=0, **options):
+    return v2.RandomRotation(degrees, **{"interpolation": BILINEAR, "fill": fill} | options)
+
+
+def uniform(share=0.0, ratio=0.5, down=0.0, right=0.0):
+    """The random numbers of one RandomResizedCrop, when its first crop fits."""
+    return [share] * 10 + [ratio] * 10 + [down, right]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_turn_crop_and_flip_at_once_look_like_one_after_the_other(folder, mirrored):
+    image = tl.image_folder(folder)[2][0].resize((64, 48))
+    steps = [turn((-40, 40), [200, 10, 90]), v2.RandomResizedCrop((24, 30), scale=(0.4, 0.9)), v2.RandomVerticalFlip()]
+    crops = BatchCrops([*steps[:2], v2.RandomHorizontalFlip(float(mirrored)), steps[2]])
+    numbers = torch.tensor([[0.75, *uniform(share=0.6, ratio=0.6, down=0.2, right=1.0), 0.5, 0.2]])
+    pixels, sizes = crops.prepare([v2.functional.pil_to_tensor(image)])
+    found = crops(pixels, sizes, numbers)[0]
+    area, ratio = 64 * 48 * 0.7, np.exp(np.log(3 / 4) + 0.6 * (np.log(4 / 3) - np.log(3 / 4)))
+    height, width = (area / ratio) ** 0.5, (area * ratio) ** 0.5
+    top, left = 0.2 * (48 - height), 64 - width
+    expected = image.rotate(20, Image.BILINEAR, fillcolor=(200, 10, 90))
+    expected = expected.resize((30, 24), Image.BILINEAR, box=(left, top, left + width, top + height))
+    expected = v2.functional.vertical_flip(v2.functional.pil_to_tensor(expected))
+    expected = expected.flip(-1) if mirrored else expected
+    assert (found.float() - expected).abs().mean() < 4 < 30 < (found.float().flip(-1) - expected).abs().mean()
+    corner = torch.tensor([200, 10, 90]).view(3, 1, 1)
+    filled = [(part == corner).all(0).float().mean() for part in (found, expected)]
+    assert filled[1] > 0.02 and abs(filled[0] - filled[1]) < 0.02
+
+
+@pytest.mark.parametrize("size", [(40, 50), (20, 300)])
+def test_all_crops_at_once_are_distributed_as_torchvisions(size):
+    step = v2.RandomResizedCrop(8, scale=(0.3, 0.9))
+    torch.manual_seed(0)
+    count = 3000
+    crops = BatchCrops([step])
+    matrices = crops._matrices(torch.tensor([size] * count).float(), torch.rand(count, 22)).numpy()
+    height, width = matrices[:, 0, 0] * 8 * crops.finer, matrices[:, 1, 1] * 8 * crops.finer
+    top, left = matrices[:, 0, 2], matrices[:, 1, 2]
+    drawn = [step.make_params([torch.zeros(3, *size)]) for _ in range(count)]
+    for values, name in ((height, "height"), (width, "width"), (top, "top"), (left, "left")):
+        for share in (0.1, 0.5, 0.9):  # torchvision rounds to whole pixels, and draws add their own spread
+            expected = np.quantile([params[name] for params in drawn], share)
+            assert abs(np.quantile(values, share) - expected) < 0.03 * max(size) + 1, (name, share)
+
+
+def test_turns_and_flips_at_once_are_drawn_for_each_image():
+    crops = BatchCrops([turn((-10, 30)), v2.RandomResizedCrop(8), v2.RandomHorizontalFlip(0.25)])
+    matrices = crops._matrices(torch.full((2000, 2), 50.0), torch.rand(2000, crops.numbers))
+    mirrored = torch.det(matrices[:, :, :2]) < 0
+    assert 0.2 < mirrored.float().mean() < 0.3
+    angles = torch.rad2deg(torch.atan2(matrices[:, 0, 1], matrices[:, 1, 1]))[~mirrored]
+    assert angles.min() > -20 and angles.max() < 40 and 5 < angles.mean() < 15 and angles.std() > 8
+
+
+def test_images_of_different_sizes_do_not_leak_into_each_other():
+    images = [torch.full((3, 20 + 9 * i, 50 - 7 * i), 60 * i + 10, dtype=torch.uint8) for i in range(4)]
+    for steps in ([v2.RandomResizedCrop(16)], [turn((-60, 60), 255), v2.RandomResizedCrop(16, scale=(0.9, 1.0))]):
+        crops = BatchCrops(steps)
+        pixels, sizes = crops.prepare(images)
+        torch.manual_seed(0)
+        batch = crops(pixels, sizes, torch.rand(4, crops.numbers))
+        torch.manual_seed(0)
+        for i in range(4):
+            single = crops(pixels[i : i + 1], sizes[i : i + 1], torch.rand(1, crops.numbers))[0]
+            assert torch.equal(single, batch[i]), "the same alone and in a batch"
+            own = 60 * i + 10
+            assert batch[i].min() == own and (batch[i].max() > own if crops.turns else batch[i].max() == own)
+
+
+def test_large_crops_are_smoothed():
+    stripes = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    stripes[:, :, ::2] = 200
+    crops = BatchCrops([v2.RandomResizedCrop(16, scale=(0.06, 1.0))])
+    pixels, sizes = crops.prepare([stripes])
+    whole = crops(pixels, sizes, torch.tensor([uniform(share=1.0)]))
+    assert crops.finer > 2 and (whole.float() - 100).abs().max() <= 20
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [turn()],
+        [turn(), v2.RandomResizedCrop(8), v2.RandomResizedCrop(8)],
+        [v2.RandomResizedCrop(8), turn()],
+        [turn(), turn(), v2.RandomResizedCrop(8)],
+        [turn(interpolation=v2.InterpolationMode.NEAREST), v2.RandomResizedCrop(8)],
+        [turn(expand=True), v2.RandomResizedCrop(8)],
+        [turn(center=[0, 0]), v2.RandomResizedCrop(8)],
+        [turn(fill={torch.Tensor: 0}), v2.RandomResizedCrop(8)],
+        [turn(), v2.RandomResizedCrop(8, interpolation=v2.InterpolationMode.BICUBIC)],
+        [turn(), v2.RandomResizedCrop(8, antialias=False)],
+        [turn(), v2.ColorJitter(0.2), v2.RandomResizedCrop(8)],
+    ],
+)
+def test_steps_that_one_matrix_cannot_express_stay_single(steps):
+    assert not BatchCrops.can_do(steps)
+    assert BatchCrops.can_do([v2.RandomVerticalFlip(), turn(), v2.RandomResizedCrop(8), v2.RandomHorizontalFlip()])
+
+
+def test_the_course_pipeline_runs_at_once_and_keeps_to_the_memory(folder):
+    cached = cache_images(tl.image_folder(folder, tl.train_transform(24)))
+    only_pixels = cached.with_transform(tl.eval_transform(24)).nbytes
+    assert only_pixels < cached.nbytes < 2 * only_pixels
+    torch.manual_seed(1)
+    batch = cached.__getitems__([3, 7, 3])
+    torch.manual_seed(1)
+    for (image, label), (single, single_label) in zip(batch, [cached[3], cached[7], cached[3]], strict=True):
+        assert torch.equal(image, single) and label == single_label
+    bound = only_pixels / 1e9
+    cache_images(tl.image_folder(folder, tl.eval_transform(24)), max_gb=bound)
+    with pytest.raises(tl.CourseError, match="max_gb"):
+        cache_images(tl.image_folder(folder, tl.train_transform(24)), max_gb=bound)
 
 
 class Counted(Dataset):

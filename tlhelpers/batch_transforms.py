@@ -1,7 +1,8 @@
 """Split a transform in two: what differs from image to image, and what a whole batch can share.
 
-Crop, flip and turn run image by image, so that every image draws its own random numbers. To float and Normalize are the
-same arithmetic for every pixel: once for the stacked batch is enough, and it can happen on the GPU.
+Every image draws its own random numbers, so crop, flip and colours run image by image, or all at once where the numbers
+can differ inside a batch (batch_crops.py). To float and Normalize are the same arithmetic for every pixel: once for the
+stacked batch is enough, and it can happen on the GPU.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.v2 import functional as F
 
+from .batch_crops import BatchCrops
 from .session import CourseError
 
 # from a PIL image to a tensor; a stack of uint8 tensors needs another step to get the same numbers, or none
@@ -72,8 +74,12 @@ class SplitTransform:
         # when no known step makes a tensor of a PIL image, nothing is known about what comes out: share no step
         self.unknown = not any(type(step) in _TO_TENSOR for step in steps)
         begin = len(steps) if self.unknown else begin
+        crops = BatchCrops(steps[:begin]) if BatchCrops.can_do(steps[:begin]) else None
+        # crop and flip alone are fast enough on a CPU, and image by image they are those of the original transform
+        worth_it = crops is not None and (self.device.type != "cpu" or crops.turns and crops.finer == 1)
+        self.crops = crops if worth_it and not self.unknown else None
         self.own = [(step, _ON_TENSORS[type(step)] if _same_on_tensors(step) else None) for step in steps[:begin]]
-        self.shared = [_TO_TENSOR.get(type(step), step) for step in steps[begin:]]
+        self.shared = [_on_batches(step, self.device) for step in steps[begin:]]
 
     def alone(self, image: Tensor) -> Any:
         """Run what differs from image to image, with the random draws of the original transform in their order."""
@@ -94,10 +100,26 @@ class SplitTransform:
             return images
         if len({image.shape for image in images}) > 1:
             return [self.together([image])[0] for image in images]
-        batch = torch.stack(images).to(self.device, non_blocking=True)
+        return self.finish(torch.stack(images))
+
+    def finish(self, batch: Tensor) -> Tensor:
+        """Run the shared steps on a batch (N, C, H, W), on the device."""
+        if self.device.type == "cuda" and not batch.is_cuda:
+            batch = batch.pin_memory()  # from other memory the copy would wait for everything the GPU still has to do
+        batch = batch.to(self.device, non_blocking=True)
         for step in self.shared:
             batch = batch if step is None else step(batch)
         return batch.as_subclass(Tensor)
+
+
+def _on_batches(step: Any, device: torch.device) -> Callable | None:
+    """What a step of the shared part is for uint8 tensors that are on the device."""
+    if type(step) in (v1.Normalize, v2.Normalize):
+        # as lists, mean and std would be copied to a GPU for every batch, and each copy waits for the GPU
+        normalize = v2.Normalize(step.mean, step.std)
+        normalize.mean, normalize.std = (torch.as_tensor(values, device=device) for values in (step.mean, step.std))
+        return normalize
+    return _TO_TENSOR.get(type(step), step)
 
 
 def _flat(transform: Any) -> list[Any]:

@@ -52,18 +52,26 @@ class CachedImages(Dataset):
         if classes is not None:
             self.classes = list(classes)
         self._split = SplitTransform(transform, self.device)
+        if self._split.crops is not None:
+            pixels, self._sizes = self._split.crops.prepare(self.images)
+            self._pixels = pixels.to(self.device)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image = self._split.alone(self.images[index])
-        return self._split.together([image])[0], self.targets[index]
+        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """Return the samples of a batch, which is how a DataLoader asks: same numbers, same random draws, faster."""
-        images = self._split.together([self._split.alone(self.images[index]) for index in indices])
-        return [(image, self.targets[index]) for image, index in zip(images, indices, strict=True)]
+        """Return the samples of a batch, which is how a DataLoader asks: faster than one by one, the same otherwise."""
+        targets = [self.targets[index] for index in indices]
+        if self._split.crops is None:
+            images = self._split.together([self._split.alone(self.images[index]) for index in indices])
+        else:
+            chosen, numbers = torch.as_tensor(indices), torch.rand(len(indices), self._split.crops.numbers)
+            pixels = self._pixels[chosen.to(self.device, non_blocking=True)]
+            images = self._split.finish(self._split.crops(pixels, self._sizes[chosen], numbers))
+        return list(zip(images, targets, strict=True))
 
     def with_transform(self, transform: Callable | None) -> CachedImages:
         """Return the same pixels, not copied, with another transform: for training and for validation."""
@@ -71,8 +79,9 @@ class CachedImages(Dataset):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory the pixels take."""
-        return sum(image.nbytes for image in self.images)
+        """Bytes of memory the pixels take, with the smaller copies that some transforms are run on."""
+        copies = 0 if self._split.crops is None else self._pixels.nbytes
+        return sum(image.nbytes for image in self.images) + copies
 
 
 def _as_it_is(image: Any) -> Any:
@@ -107,10 +116,11 @@ def _pixels(dataset: Any, index: int, size: int | None) -> tuple[Tensor, Any]:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1), label
 
 
-def _check_memory(images: Sequence[Tensor], count: int, max_gb: float) -> None:
-    needed = sum(image.nbytes for image in images) / len(images) * count / GB
+def _check_memory(cached: CachedImages, count: int, max_gb: float) -> None:
+    """Raise CourseError when `count` images like the cached ones do not fit."""
+    needed = cached.nbytes / len(cached) * count / GB
     if needed > max_gb:
-        shorter = sum(min(image.shape[1:]) for image in images) / len(images)
+        shorter = sum(min(image.shape[1:]) for image in cached.images) / len(cached)
         fitting = int(shorter * (max_gb / needed) ** 0.5 * 0.95)
         raise CourseError(
             f"the {count} images take about {needed:.2g} GB once decoded, more than max_gb={max_gb:g}: keep them "
@@ -133,10 +143,12 @@ def cache_images(
     the memory in 10^9 bytes, 3 x height x width per image, and is checked before all images are opened. Batches are
     finished on `device`: give it the model's, and no other.
 
-    Order, labels and random draws are those of the dataset without a cache. Without `size` the pixels are too, except
-    that resizing works on tensors instead of PIL images: of the bundled and the ants and bees pictures at most 3 values
-    in 100 differ, by 1 of 255 (2 in one of ten million). Raises CourseError when the images do not fit, are no RGB PIL
-    images, or differ from one time to the next before the dataset's transform.
+    Order and labels are those of the dataset without a cache. So are the random draws and, without `size`, the pixels,
+    but for the rounding of resized ones (of bundled and real photographs at most 3 values in 100 differ, by 1 or 2 of
+    255). One exception: a bilinear RandomRotation with RandomResizedCrop and flips, on a GPU crop and flips alone as
+    well, run for all images of a batch at once (batch_crops.py): the same distributions, other draws. Raises
+    CourseError when the images do not fit, are no RGB PIL images, or differ from one time to the next before the
+    dataset's transform.
 
     >>> pictures = [(Image.new("RGB", (12, 8)), 0), (Image.new("RGB", (8, 8)), 1)]
     >>> from torchvision.transforms import v2
@@ -147,12 +159,13 @@ def cache_images(
     if size is not None and size < 1 or max_gb <= 0:
         raise CourseError(f"size={size} and max_gb={max_gb} must be above 0.")
     bare, own_transform = _untransformed(dataset)
+    transform = transform or own_transform
     count = len(bare)
     if count == 0:
         raise CourseError("cache_images was given an empty dataset.")
     looks = np.unique(np.linspace(0, count - 1, min(_LOOKS, count)).astype(int)).tolist()
     first = {index: _pixels(bare, index, size)[0] for index in looks}
-    _check_memory(list(first.values()), count, max_gb)
+    _check_memory(CachedImages(list(first.values()), looks, transform), count, max_gb)
     images: list[Tensor] = []
     targets: list[Any] = []
     used = 0
@@ -167,11 +180,13 @@ def cache_images(
         targets.append(label)
         used += image.nbytes
         if used > max_gb * GB:
-            _check_memory(images, count, max_gb)
+            _check_memory(CachedImages(images, targets), count, max_gb)
     inside = innermost(dataset)
     # a target_transform has changed the labels, so the class names do not belong to them any more
     classes = None if getattr(inside, "target_transform", None) is not None else getattr(inside, "classes", None)
-    return CachedImages(images, targets, transform or own_transform, classes, device)
+    cached = CachedImages(images, targets, transform, classes, device)
+    _check_memory(cached, count, max_gb)
+    return cached
 
 
 def innermost(dataset: Any) -> Any:
