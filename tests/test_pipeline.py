@@ -444,3 +444,36 @@ def test_images_for_a_gpu_need_no_workers_and_no_pinned_memory(folder, monkeypat
         assert not tl.make_loader(dataset, num_workers=None).pin_memory
         with pytest.raises(tl.CourseError, match="num_workers=2.*GPU"):
             tl.make_loader(dataset, num_workers=2)
+
+
+TRANSFORMS = [tl.train_transform(24), tl.train_transform(24, scale=(0.08, 1.0)), tl.eval_transform(24)]
+
+
+@pytest.mark.parametrize("transform", [*TRANSFORMS, v2.Compose([v2.RandomResizedCrop(24), *to_tensor()])])
+def test_every_tensor_of_a_batch_goes_to_the_device(transform):
+    # "meta" tensors hold no numbers, but refuse to be mixed with tensors of the CPU, as those of a GPU do
+    images = [torch.zeros(3, 30 + i, 40, dtype=torch.uint8) for i in range(4)]
+    cached = CachedImages(images, [0, 1, 2, 3], transform, device="meta")
+    loader = tl.make_loader(cached, 4)
+    batch, labels = next(iter(loader))
+    assert batch.device.type == "meta" and batch.shape == (4, 3, 24, 24) and labels.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_gpu_gives_the_pictures_of_the_cpu_without_waiting(folder, transform):
+    cached = cache_images(tl.image_folder(folder, transform), device="cuda")
+    steps = cached._split.own
+    torch.manual_seed(0)
+    images = torch.stack([image for image, _ in cached.__getitems__([3, 4, 8])])
+    torch.manual_seed(0)
+    on_cpu = CachedImages(cached.images, cached.targets, transform)
+    if cached._split.crops is not None and on_cpu._split.crops is None:
+        pytest.skip(f"{len(steps)} steps run one by one on a CPU")
+    expected = torch.stack([image for image, _ in on_cpu.__getitems__([3, 4, 8])])
+    assert images.is_cuda and (images.cpu() - expected).abs().max() <= ROUNDED
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        cached.__getitems__([1, 2, 9])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

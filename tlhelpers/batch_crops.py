@@ -25,8 +25,9 @@ _BILINEAR = ("bilinear", v2.InterpolationMode.BILINEAR)
 class BatchCrops:
     """The steps RandomRotation, RandomResizedCrop and flips of a transform, for a batch.
 
-    The same distributions as torchvision's, drawn from the same generator, but in another order; the pictures are
-    resampled once instead of twice.
+    The same distributions as torchvision's, but another order of draws, crops that need not begin at a whole pixel, and
+    pictures that are resampled once instead of twice. With equal draws the values differ from PIL's results by 3 of 255
+    in the mean on flowers and on ants and bees, most at sharp edges; the pictures are as sharp (within 4 %).
 
     >>> crops = BatchCrops([v2.RandomRotation(15, "bilinear"), v2.RandomResizedCrop(8, scale=(0.8, 1.0))])
     >>> pixels, sizes = crops.prepare([torch.zeros(3, 9, 10, dtype=torch.uint8)] * 2)

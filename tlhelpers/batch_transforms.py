@@ -39,7 +39,7 @@ def _flip(step: Any, image: Tensor) -> Tensor:
 
 
 def _draw_and_apply(step: v2.Transform, image: Tensor) -> Tensor:
-    # what calling the step does, without the search for images, boxes and masks in its input: that takes longer
+    # what calling the step does, without its search for images, boxes and masks in the input
     return step.transform(image, step.make_params([image]))
 
 

@@ -196,7 +196,7 @@ def make_loader(
     depend on it, as each worker draws its own numbers. That is why the default is 0 and not None, the number that
     `automatic_workers` finds best here. Workers start anew for each epoch, with new seeds from the loader's generator:
     a run that is continued from a checkpoint then draws the numbers it would have drawn. Starting two takes
-    0.1 to 0.2 seconds, so they pay off for epochs that take much longer than that to read.
+    0.1 to 0.2 seconds, or seconds where each is a new program, so they pay off only for epochs that read much longer.
 
     A last training batch of a single image is left out, because BatchNorm cannot train on one. `collate_fn` makes a
     batch out of a list of samples (default: PyTorch's). Raises CourseError for an empty dataset, and for workers with
