@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from statistics import mean
 
 import torch
@@ -77,6 +78,7 @@ def around(usual, cached, rounds: int) -> tuple[float, float, float, float]:
     for _ in range(rounds):
         slow.append(usual())
         fast.append(cached())
+        print(f"  usual {slow[-1][0]:.1f} s, cached {fast[-1][0]:.1f} s", file=sys.stderr, flush=True)
     slow_seconds, fast_seconds = (mean(seconds for seconds, _ in way) for way in (slow, fast))
     return slow_seconds, fast_seconds, slow[0][1], fast[0][1]
 
@@ -141,6 +143,7 @@ def gradual(rounds: int, quick: bool) -> list[Row]:
     for _ in range(long_rounds(rounds)):
         slow.append(train_all(False))
         fast.append(train_all(True))
+        print(f"  plain {slow[-1][1]:.1f} s, cached {fast[-1][1]:.1f} s", file=sys.stderr, flush=True)
     slow_part, slow_all, slow_lesson, _ = (mean(values) for values in zip(*slow, strict=True))
     fast_part, fast_all, fast_lesson, _ = (mean(values) for values in zip(*fast, strict=True))
     at_end, at_phase_3 = difference(last, val)
