@@ -33,18 +33,14 @@ PATIENCE = timedelta(minutes=30)  # how long a rank waits for the others: one of
 class Ranks:
     """This process among all: number `rank` of `world`, and number `local_rank` on its own machine.
 
-    >>> Ranks(rank=0, world=1, local_rank=0, device=torch.device("cpu")).is_first
-    True
+    >>> Ranks(rank=0, world=1, local_rank=0, device=torch.device("cpu")).world
+    1
     """
 
     rank: int
     world: int
     local_rank: int
     device: torch.device
-
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
 
 
 @contextmanager
