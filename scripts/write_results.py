@@ -19,9 +19,9 @@ INTRODUCTION = """# Measured results
 
 Every number on this page comes from a run of a script in `scripts/` or `benchmarks/`; the runs themselves are kept in
 `docs/measured/`. `make results` repeats what is missing there and writes this page; `make bench` measures the last
-section anew. Accuracies are in per cent, as mean ± standard
-deviation over the seeds. Images and networks are the bundled ones (profile `mini`), so the numbers are good for
-comparing strategies with each other, not for comparing with published figures on real photographs.
+section anew. Accuracies are in per cent, as mean ± standard deviation over the seeds. Images and networks are the
+bundled ones (profile `mini`), so the numbers are good for comparing strategies with each other, not for comparing with
+published figures on real photographs.
 """
 
 
