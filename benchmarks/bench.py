@@ -100,7 +100,7 @@ def keep(item: str, rows: list[Row], folder: Path | None = None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ITEMS, default=list(ITEMS), metavar="ITEM", help=", ".join(ITEMS))
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of what is short (default 7)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of what is short (default 5)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes; keeps nothing")
     parser.add_argument("--cpu-time", action="store_true", help="count one thread's processor time; keeps nothing")
     parser.add_argument("--print-only", action="store_true", help="keep nothing, only print the table")

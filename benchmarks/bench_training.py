@@ -156,7 +156,7 @@ def timed(task: Task, ways: dict, rounds: int) -> Timed:
 
 
 def size(quick: bool) -> tuple[int, int]:
-    return (BATCH, BATCH) if quick else (510, 255)
+    return (BATCH, BATCH) if quick else (1020, 510)
 
 
 def loop(rounds: int, quick: bool) -> list[Row]:
