@@ -27,6 +27,7 @@ from .project_parts import Settings
 from .project_training import train_project
 from .session import PROFILES, Course, CourseError, choose_profile, data_dir, downloads_dir
 
+REFUSED = 2  # exit code for settings or a checkpoint that cannot work, as argparse has it
 HOW_TO = """
 one process:         python -m tlhelpers.project
 four on one machine: torchrun --standalone --nproc-per-node=4 -m tlhelpers.project --batch-size 128 --scale-lr sqrt
@@ -84,7 +85,11 @@ def parser() -> Parser:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `least` up, for argparse."""
+    """Return a reader of whole numbers from `least` up, for argparse.
+
+    >>> whole(1)("32")
+    32
+    """
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -95,7 +100,11 @@ def whole(least: int) -> Callable[[str], int]:
 
 
 def number(low: float, high: float = float("inf"), above: bool = False) -> Callable[[str], float]:
-    """Return a reader of numbers from `low` to `high` (`above`: low itself is refused), for argparse."""
+    """Return a reader of numbers from `low` to `high` (`above`: low itself is refused), for argparse.
+
+    >>> number(0, above=True)("3e-3")
+    0.003
+    """
 
     def read(text: str) -> float:
         with contextlib.suppress(ValueError):
@@ -161,8 +170,9 @@ def last_words(progress: Progress) -> Iterator[None]:
 
 
 def leave(progress: Progress, code: int) -> NoReturn:
-    """End this process at once: tidying up would wait for others that may be gone. Rank 0 or 1 says what is saved."""
-    if progress.rank in (0, 1):  # one of the two may be the one that died
+    """End this process at once: tidying up would wait for others that may be gone."""
+    sys.stdout.flush()
+    if code != REFUSED and progress.rank in (0, 1):  # one of the two may be the one that died
         print(progress, file=sys.stderr, flush=True)
     os._exit(code)
 
@@ -179,8 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not progress.rank:  # rank 0, or the processes have not met and each must speak for itself
                 print(f"error: {error}", file=sys.stderr, flush=True)
             if progress.world > 1:
-                os._exit(2)  # at the same moment as the others, so that nobody is reported as the culprit
-            return 2
+                leave(progress, REFUSED)  # together with the others, so that nobody is reported as the culprit
+            return REFUSED
         except KeyboardInterrupt:
             print(f"\n{progress}", file=sys.stderr)
             return 130

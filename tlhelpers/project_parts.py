@@ -22,7 +22,11 @@ from .transforms import from_weights
 
 @dataclass
 class Settings:
-    """What the command line asked for; None stands for the profile's own value (see `for_profile`)."""
+    """What the command line asked for; None stands for the profile's own value (see `for_profile`).
+
+    >>> Settings(batch_size=128).base_batch
+    32
+    """
 
     epochs: int | None = None
     batch_size: int = 32  # images of all processes together
@@ -49,7 +53,12 @@ class Settings:
 
 
 class FlowerClassifier(nn.Module):
-    """The network of lesson 06: an EfficientNet with a new head of dropout and one linear layer."""
+    """The network of lesson 06: an EfficientNet with a new head of dropout and one linear layer.
+
+    >>> from torchvision import models
+    >>> FlowerClassifier(models.get_model("efficientnet_mini"), 102).eval()(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 102])
+    """
 
     def __init__(self, backbone: nn.Module, num_classes: int, dropout: float = 0.3) -> None:
         super().__init__()

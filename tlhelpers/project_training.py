@@ -137,7 +137,11 @@ def save(path: Path, run: Run) -> str:
 
 
 def epoch_line(history: History, epochs: int, images: int) -> str:
-    """One line about the last epoch."""
+    """Return one line about the last epoch; `images` is how many validation images were scored.
+
+    >>> epoch_line(History([2.0], [0.4], [1.5], [0.5], [0.5], [[0.1]], [3.0], best_epoch=1), epochs=6, images=1020)
+    'epoch 1/6  train loss 2.000 acc 0.400  val loss 1.500 acc 0.500 (1020 images)  3.0 s  best'
+    """
     curves = (history.train_loss, history.train_accuracy, history.val_loss, history.val_accuracy)
     loss, accuracy, val_loss, val_accuracy = (curve[-1] for curve in curves)
     best = "  best" if history.best_epoch == history.epochs else ""
