@@ -166,8 +166,9 @@ def make_loaders(dataset, train_index, val_index):
 flower_loaders = make_loaders(flowers, train_index, val_index)
 
 # %% [markdown]
-# The recipe itself: make the network, give it a head with one output per class, train. If there are pretrained weights,
-# the backbone is frozen first. The training loop hides in `tl.fit` for now; **lesson 02 builds it by hand**.
+# The recipe itself: make the network, give it a head with one output per class, train. The training loop hides in
+# `tl.fit` for now. If there are pretrained weights, the backbone is frozen first. It then gives the same features in
+# every epoch, so `tl.fit_gradually` computes them once. **Lesson 02 builds both by hand.**
 
 # %%
 def train(loaders, classes, weights, seed=0, verbose=False):
@@ -178,9 +179,11 @@ def train(loaders, classes, weights, seed=0, verbose=False):
         tl.freeze(model)
     tl.replace_head(model, num_classes=classes)
     model.to(course.device)
-    rate = 1e-3 if weights is None else 1e-2  # a whole network wants smaller steps than one layer
-    optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=rate)
-    return tl.fit(model, *loaders, epochs=epochs, optimizer=optimizer, verbose=verbose)
+    if weights is None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        return tl.fit(model, *loaders, epochs=epochs, optimizer=optimizer, verbose=verbose)
+    head_only = tl.Phase("head", epochs=epochs, lr=1e-2)  # one layer may take larger steps than a whole network
+    return tl.fit_gradually(model, *loaders, [head_only], verbose=verbose)[0]
 
 # %% [markdown]
 # **Predict.** There are five classes, so blind guessing is right once in five. After a few passes over these few
