@@ -44,6 +44,14 @@ def to_array(image):
     return np.array(image)
 
 
+def to_hsv(image):
+    return image.convert("HSV")
+
+
+def to_rgb(image):
+    return image.convert("RGB")
+
+
 def brighter(image):
     assert isinstance(image, Image.Image), "an own step gets what the data set would give it"
     return image.point(lambda value: min(255, value + 20))
@@ -87,6 +95,7 @@ PIPELINES = {  # what may differ from the pipeline without a cache
     "own step": (v2.Compose([v2.CenterCrop(24), brighter, v2.RandomHorizontalFlip(), *to_tensor()]), 0),
     "own step, array": (v2.Compose([v2.CenterCrop(24), to_array, *to_tensor()]), 0),
     "own step, v1 array": (v1.Compose([v2.CenterCrop(24), to_array, v1.ToTensor()]), 0),
+    "hue": (v2.Compose([v2.CenterCrop(24), to_hsv, v2.RandomHorizontalFlip(), to_rgb, *to_tensor()]), 0),
     "nested": (v2.Compose([v2.Compose([v2.CenterCrop(24)]), v2.Compose(to_tensor())]), 0),
     "grey": (v2.Compose([v2.CenterCrop(24), v1.Grayscale(), v2.RandomHorizontalFlip(), *to_tensor([0.5], [0.2])]), 0),
     "tensor first": (v2.Compose([v2.ToImage(), v2.RandomResizedCrop(24), *to_tensor()[1:]]), 0),
@@ -247,6 +256,18 @@ def test_images_of_different_sizes_do_not_leak_into_each_other():
             assert torch.equal(single, batch[i]), "the same alone and in a batch"
             own = 60 * i + 10
             assert batch[i].min() == own and (batch[i].max() > own if crops.turns else batch[i].max() == own)
+
+
+def test_a_smaller_image_looks_the_same_beside_a_larger_one():
+    torch.manual_seed(0)
+    image, larger = torch.randint(256, (3, 8, 8), dtype=torch.uint8), torch.zeros(3, 12, 20, dtype=torch.uint8)
+    for steps in ([v2.RandomResizedCrop(16)], [turn((-60, 60), 99), v2.RandomResizedCrop(16, scale=(0.9, 1.0))]):
+        crops = BatchCrops(steps)
+        numbers = torch.tensor([[0.4, *uniform(share=1.0, down=1.0, right=1.0)][-crops.numbers :]])
+        alone, beside = (
+            crops(*(part[:1] for part in crops.prepare(images)), numbers) for images in ([image], [image, larger])
+        )
+        assert (alone.float() - beside.float()).abs().max() <= 1
 
 
 def test_large_crops_are_smoothed():
