@@ -45,7 +45,7 @@ class Settings:
     checkpoint: Path = field(default_factory=lambda: Path("checkpoints/project.pt"))
 
     def for_profile(self, course: Course) -> None:
-        """Fill in what was left open, with the values of lesson 06, and scale the rate if that was asked for."""
+        """Fill in what was left open, as measured for lesson 06, and scale the rate if that was asked for."""
         self.epochs = self.epochs or course.pick(mini=6, full=12)
         self.workers = course.pick(mini=0, full=2) if self.workers is None else self.workers
         rate, times = self.lr or course.pick(mini=3e-3, full=3e-4), self.batch_size / self.base_batch
