@@ -89,7 +89,6 @@ def alone(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("count", [1, 5, 24, 25, 27, 31])
 def test_the_batches_are_the_same_images_for_every_number_of_processes(count):
     whole = SharedBatches(count, batch_size=12, seed=3)
-    sizes = [len(batch) for batch in whole.batches()]
     for world in (1, 2, 3, 4, 6, 12):
         ranks = [list(SharedBatches(count, 12, seed=3, rank=rank, world=world)) for rank in range(world)]
         assert {len(parts) for parts in ranks} == {len(whole)}  # every rank makes the same number of steps
@@ -98,7 +97,9 @@ def test_the_batches_are_the_same_images_for_every_number_of_processes(count):
             assert [index for part in real for _, index in part] == batch
             spare = [ranks[rank][step] for rank in range(world) if not share(batch, rank, world)]
             assert all(len(part) == 1 for part in spare)
-    assert sum(sizes) == count - (count == 25)  # a last batch of one image is left out, as make_loader does
+    assert sum(map(len, whole.batches())) == count - (
+        count == 25
+    )  # a last batch of one image is left out, as make_loader does
 
 
 def test_each_epoch_has_an_order_of_its_own_and_remembers_none():
@@ -231,14 +232,12 @@ def test_an_exception_on_one_rank_ends_the_job(tmp_path):
 @jobs
 def test_ctrl_c_ends_a_job_whose_ranks_wait_for_each_other(tmp_path):
     job = with_accident("wait", 1, 6, *EXACT, "--checkpoint", tmp_path / "run.pt")
-    before = []
     for line in job.stdout:
-        before.append(line)
         if "WAITING" in line:
             job.send_signal(signal.SIGINT)
             break
     code, output = finished(job)
-    assert code != 0, before
+    assert code != 0, output
     assert "Epoch 1 of 3 is saved" in output
 
 
