@@ -83,9 +83,6 @@ def alone(tmp_path_factory) -> Path:
     return file
 
 
-# --- who gets which images
-
-
 @pytest.mark.parametrize("count", [1, 5, 24, 25, 27, 31])
 def test_the_batches_are_the_same_images_for_every_number_of_processes(count):
     whole = SharedBatches(count, batch_size=12, seed=3)
