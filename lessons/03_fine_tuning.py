@@ -125,13 +125,12 @@ tl.check("03.1", suspect_flowers, train_flowers)
 # the new head and the order of the images.
 #
 # Fine-tuning is lesson 02 with one line *missing*: nothing is frozen. The optimiser gets all parameters. It is AdamW;
-# section 5 compares it with SGD. (`fused=True` makes its step faster, `channels_last` the network, as in lesson 02.)
+# section 5 compares it with SGD. (`fused=True` makes its step faster.)
 
 # %%
 import copy
 
-pretrained_network = models.get_model(arch, weights="DEFAULT")
-pretrained_network.to(course.device, memory_format=torch.channels_last)
+pretrained_network = models.get_model(arch, weights="DEFAULT").to(course.device)
 
 
 def fresh(seed):
