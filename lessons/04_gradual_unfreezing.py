@@ -788,7 +788,7 @@ def fused_adamw(model, phase):  # as in lesson 03: the same steps, sooner
 
 def train_by(plan, train, classes, seed):
     tl.seed_everything(seed)
-    model = tl.pretrained(course, arch, num_classes=classes)[0].to(memory_format=torch.channels_last)
+    model = tl.pretrained(course, arch, num_classes=classes)[0]
     look = DataLoader(TensorDataset(*train[:16]), batch_size=16)
     for start, steps, rate in plan:
         order = RandomSampler(train, num_samples=16 * steps, generator=torch.Generator().manual_seed(seed))
