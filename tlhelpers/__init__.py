@@ -12,6 +12,7 @@ _NAMES = {
     "transforms": "IMAGENET_MEAN IMAGENET_STD dataset_statistics denormalize eval_transform from_weights "
     "has_normalize normalization_of train_transform train_transform_for",
     "images": "image_folder load_image",
+    "pipeline": "CachedImages automatic_workers cache_images",
     "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 make_loader microscopy stratified_split",
     "backbones": "EfficientNet_Mini_Weights ResNet10_Weights efficientnet_mini resnet10",
     "models": "Stage check_head head_in_features replace_head stages",
