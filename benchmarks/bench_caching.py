@@ -167,7 +167,7 @@ def gradual(rounds: int, quick: bool) -> list[Row]:
             at_phase_3,
             "<= 0.01",
             "",
-            f"after all three {at_end:.1e}, by rounding; {accuracies}",
+            f"after all three {at_end:.2g}; {accuracies}",
         ),
     ]
 

@@ -45,7 +45,9 @@ class Row:
     def text(self) -> str:
         if self.problem or self.value is None:
             return "-"
-        return self.value if isinstance(self.value, str) else f"{self.value:.2f} {self.unit}"
+        if isinstance(self.value, str):
+            return self.value
+        return f"{self.value:.2f} {self.unit}" if self.unit else f"{self.value:.2g}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
