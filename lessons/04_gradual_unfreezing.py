@@ -592,12 +592,12 @@ slow, fast = (sum(way) for way in seconds)
 print(f"{'all phases':15} {slow:6.1f} s {fast:6.1f} s   {slow / fast:5.1f} x")
 
 # %% [markdown]
-# Each phase pays for one pass over the images and saves one per epoch, so a cache pays from the second epoch on and
-# more with every further one. The last phase has no frozen prefix, nothing to cache, and its share of the time limits
-# the speed-up of the whole.
+# One pass over the images, in the first phase, serves all phases with a frozen prefix, and each of their epochs saves
+# one. So a cache pays from the second epoch on, and more with every further one. The last phase has no frozen prefix,
+# nothing to cache, and its share of the time limits the speed-up of the whole.
 #
 # As in lesson 02, a cache keeps one look at each image. With augmentation use `cached=False`, or `views=k` for k looks
-# that the epochs take by turns.
+# that the epochs of all phases take by turns.
 
 # %% [markdown]
 # **Exercise 04.5 (bug hunt): the phase that starts from the wrong place.** A phase has recorded a pair (validation

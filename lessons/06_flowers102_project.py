@@ -272,6 +272,72 @@ print(f"{head_history.stopped}, best epoch {head_history.best_epoch}: validation
 # %% [markdown]
 # This is already a finished model: the frozen one. The next steps work on copies of it.
 #
+# ### If the machine dies on the way
+#
+# The long training comes next, and Colab may take its machine back in the middle. What has to be in a file, to go on as
+# if nothing had happened? Not the weights alone: AdamW keeps averages of past gradients, and the loader has reached a
+# place in its random order. We let a head die after two of four epochs, and go on with more and more of what it had.
+#
+# **Predict:** which of the three will end where the undisturbed one ends?
+
+# %%
+def begin():
+    tl.seed_everything(0)
+    head = nn.Linear(train_cache.features.shape[1], len(classes)).to(course.device)
+    return head, torch.optim.AdamW(head.parameters(), lr=2e-3), tl.make_loader(train_cache, 32, train=True)
+
+
+def train(head, optimizer, loader, epochs):
+    for _ in range(epochs):
+        for features, labels in loader:
+            loss = nn.functional.cross_entropy(head(features.to(course.device)), labels.to(course.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return head.weight.detach()
+
+# %%
+folder = Path("checkpoints")  # next to this notebook; git ignores it
+folder.mkdir(exist_ok=True)
+whole = train(*begin(), epochs=4)
+
+head, optimizer, loader = begin()
+train(head, optimizer, loader, epochs=2)
+place = loader.sampler.generator.get_state()  # where the random order has got to
+state = {"weights": head.state_dict(), "optimizer": optimizer.state_dict(), "order": place}
+torch.save(state, folder / "by_hand.pt")  # and here the process dies
+
+for kept in (["weights"], ["weights", "optimizer"], ["weights", "optimizer", "order"]):
+    saved = torch.load(folder / "by_hand.pt", weights_only=True)
+    head, optimizer, loader = begin()
+    head.load_state_dict(saved["weights"])
+    if "optimizer" in kept:
+        optimizer.load_state_dict(saved["optimizer"])
+    if "order" in kept:
+        loader.sampler.generator.set_state(saved["order"])
+    difference = (train(head, optimizer, loader, epochs=2) - whole).abs().max().item()
+    print(f"{' + '.join(kept):27} largest difference of a weight: {difference:.2g}")
+
+# %% [markdown]
+# Only with all three is the continuation exact (0 on a CPU). Larger trainings have more to keep: the place in a
+# schedule, and the random numbers of PyTorch, NumPy and Python, from which dropout and augmentation draw.
+#
+# `tl.fit` keeps all of it, after every epoch, when you give it the name of a file. After a crash you run **the same
+# code again**, and it goes on. Here the second round of the loop plays the restarted program:
+
+# %%
+file = folder / "head.pt"
+file.unlink(missing_ok=True)  # the run of last time would be found complete, and nothing would be trained
+for epochs in (2, 4):
+    head, optimizer, loader = begin()
+    val_rows = tl.make_loader(val_cache, 256)
+    tl.fit(head, loader, val_rows, epochs=epochs, optimizer=optimizer, checkpoint=file.as_posix())
+
+# %% [markdown]
+# Read the third line: two epochs were not trained again. One file belongs to one run. With another rate, network or
+# list of classes it is refused by name, and stays as it is. On Colab, put it on your Drive: the machine's own disk goes
+# with the machine.
+#
 # **Step two: everything, at one rate.** All layers learn, on augmented images, until early stopping or the last epoch.
 # **Predict:** how many points will it add?
 
@@ -606,13 +672,12 @@ for name, network in networks.items():
 # %% [markdown]
 # ## 10 · Hand it over
 #
-# We save the model next to the notebook, in a folder `checkpoints/` (which git ignores): the weights, and what nobody
-# should have to guess, which are the architecture, the class names in label order and the input size.
-# `tl.save_checkpoint` is the `torch.save` of lesson 02 with these notes in the same file. `tl.load_checkpoint(file)`
-# reads the notes; with a model as second argument it also puts the weights in.
+# We save the model in the same folder `checkpoints/`: the weights, and what nobody should have to guess, which are the
+# architecture, the class names in label order and the input size. `tl.save_checkpoint` is the `torch.save` of lesson 02
+# with these notes in the same file. `tl.load_checkpoint(file)` reads the notes; with a model as second argument it also
+# puts the weights in.
 
 # %%
-folder = Path("checkpoints")
 arch = type(weights).__name__.removesuffix("_Weights").lower()  # the stand-in's name, if a download failed
 checkpoint = tl.save_checkpoint(folder / "flower_classifier.pt", final, classes=classes, arch=arch, size=size)
 print(checkpoint.as_posix(), f"{checkpoint.stat().st_size / 1e6:.1f} MB")
@@ -832,6 +897,7 @@ plt.show()
 # - Measure strategies with seeds, then choose; where ranges overlap, take the simpler or cheaper one.
 # - Report top-1 and mean per class by their names, with n and an interval.
 # - Grad-CAM raises suspicions. Compare with a network that knows nothing.
+# - A long training gets a checkpoint: weights, optimizer, schedule and random numbers, written after every epoch.
 # - A model is handed over when a fresh process gives the same answers and a card says where they end.
 
 # %% [markdown] tags=["quiz"]
@@ -955,6 +1021,7 @@ plt.show()
 # - Mitchell et al. (2019), [Model Cards for Model Reporting](https://arxiv.org/abs/1810.03993).
 # - PyTorch, [torch.export](https://docs.pytorch.org/docs/stable/export.html) and
 #   [torch.onnx](https://docs.pytorch.org/docs/stable/onnx.html).
+# - This project on several GPUs, or several computers: `docs/scaling.md` in the course folder.
 #
 # *This is the end of what is written. Planned: lesson 07, a model zoo.*
 #

@@ -242,3 +242,15 @@ def test_a_batch_sampler_that_leaves_images_out_is_refused(frozen):
     batches = torch.utils.data.BatchSampler(sampler, batch_size=3, drop_last=True)
     with pytest.raises(tl.CourseError, match="leaves out"):
         tl.cache_features(frozen, DataLoader(Pictures(), batch_sampler=batches))
+
+
+def test_the_key_of_cached_images_knows_their_pixels():
+    transform = tl.eval_transform(16)
+    twins = [[torch.full((3, 16, 16), shade, dtype=torch.uint8)] for shade in (0, 0, 1)]
+    model = tl.replace_head(build("resnet"), 3)
+    tl.freeze(model)
+    keys = []
+    for pixels in twins:
+        data = tl.CachedImages(pixels, targets=[1], transform=transform)
+        keys.append(tl.cache_features(model, tl.make_loader(data)).key)
+    assert keys[0] == keys[1] != keys[2]

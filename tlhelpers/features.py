@@ -16,6 +16,7 @@ from .evaluation import checked_batches, class_names, to_device
 from .feature_set import FeatureSet
 from .freezing import preserved_modes, preserved_random_state, trainable_parameters
 from .models import device_of, stages
+from .pipeline import CachedImages
 from .session import CourseError
 
 
@@ -162,6 +163,9 @@ def _key(prefix: nn.Module, dataset: Any, labels: Tensor, at: str, views: int) -
         dataset = dataset.dataset
     if isinstance(dataset, FeatureSet):
         digest.update(dataset.key.encode())
+    if isinstance(dataset, CachedImages):
+        for image in dataset.images:
+            digest.update(image.cpu().contiguous().numpy())
     split = getattr(dataset, "split", getattr(dataset, "_split", None))
     transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(getattr(dataset, "transform", None)))
     digest.update(f"{type(dataset).__name__} {split} {transform} {at} {views} float32 {labels.tolist()}".encode())
