@@ -51,9 +51,9 @@ class CachedImages(Dataset):
         self.device = torch.device(device)
         if classes is not None:
             self.classes = list(classes)
-        self._split = SplitTransform(transform, self.device)
-        if self._split.crops is not None:
-            pixels, self._sizes = self._split.crops.prepare(self.images)
+        self._pipeline = SplitTransform(transform, self.device)
+        if self._pipeline.crops is not None:
+            pixels, self._sizes = self._pipeline.crops.prepare(self.images)
             self._pixels = pixels.to(self.device)
 
     def __len__(self) -> int:
@@ -65,12 +65,12 @@ class CachedImages(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
         """Return the samples of a batch, which is how a DataLoader asks: faster than one by one, the same otherwise."""
         targets = [self.targets[index] for index in indices]
-        if self._split.crops is None:
-            images = self._split.together([self._split.alone(self.images[index]) for index in indices])
+        if self._pipeline.crops is None:
+            images = self._pipeline.together([self._pipeline.alone(self.images[index]) for index in indices])
         else:
-            chosen, numbers = torch.as_tensor(indices), torch.rand(len(indices), self._split.crops.numbers)
+            chosen, numbers = torch.as_tensor(indices), torch.rand(len(indices), self._pipeline.crops.numbers)
             pixels = self._pixels[chosen.to(self.device, non_blocking=True)]
-            images = self._split.finish(self._split.crops(pixels, self._sizes[chosen], numbers))
+            images = self._pipeline.finish(self._pipeline.crops(pixels, self._sizes[chosen], numbers))
         return list(zip(images, targets, strict=True))
 
     def with_transform(self, transform: Callable | None) -> CachedImages:
@@ -80,7 +80,7 @@ class CachedImages(Dataset):
     @property
     def nbytes(self) -> int:
         """Bytes of memory the pixels take, with the smaller copies that some transforms are run on."""
-        copies = 0 if self._split.crops is None else self._pixels.nbytes
+        copies = 0 if self._pipeline.crops is None else self._pixels.nbytes
         return sum(image.nbytes for image in self.images) + copies
 
 
