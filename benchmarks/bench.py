@@ -92,7 +92,8 @@ def keep(item: str, rows: list[Row], folder: Path | None = None) -> None:
     from measuring import MEASURED, Runs, machine
 
     runs = Runs(NAME, folder or MEASURED)
-    if runs.content["machine"] != machine():  # never two machines in one table
+    if runs.runs and runs.content["machine"] != machine():  # never two machines in one table
+        print(f"The earlier figures, measured on {runs.content['machine']}, are dropped.")
         runs.runs.clear()
     runs.replace(item, [row.to_dict() for row in rows])
 

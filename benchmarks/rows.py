@@ -37,9 +37,7 @@ class Row:
         sign, bound = self.target.split()
         if sign == "=":
             return str(self.value) == bound
-        # as far as it is printed: 1.0203 is no miss of 1.02
-        value = round(float(self.value), 2)
-        return value <= float(bound) if sign == "<=" else value >= float(bound)
+        return float(self.value) <= float(bound) if sign == "<=" else float(self.value) >= float(bound)
 
     @property
     def text(self) -> str:
@@ -47,7 +45,8 @@ class Row:
             return "-"
         if isinstance(self.value, str):
             return self.value
-        return f"{self.value:.2f} {self.unit}" if self.unit else f"{self.value:.2g}"
+        digits = 3 if abs(self.value) < 2 else 2  # whether a target near 1 is met may show in the third one only
+        return f"{self.value:.{digits}f} {self.unit}" if self.unit else f"{self.value:.2g}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -271,13 +271,15 @@ print(f"{head_history.stopped}, best epoch {head_history.best_epoch}: validation
 
 # %% [markdown]
 # This is already a finished model: the frozen one. The next steps work on copies of it.
-#
+
+# %% [markdown]
 # ### If the machine dies on the way
 #
 # The long training comes next, and Colab may take its machine back in the middle. What has to be in a file, to go on as
 # if nothing had happened? Not the weights alone: AdamW keeps averages of past gradients, and the loader has reached a
 # place in its random order. We let a head die after two of four epochs, and go on with more and more of what it had.
-#
+
+# %% [markdown]
 # **Predict:** which of the three will end where the undisturbed one ends?
 
 # %%
@@ -321,7 +323,8 @@ for kept in (["weights"], ["weights", "optimizer"], ["weights", "optimizer", "or
 # %% [markdown]
 # Only with all three is the continuation exact (0 on a CPU). Larger trainings have more to keep: the place in a
 # schedule, and the random numbers of PyTorch, NumPy and Python, from which dropout and augmentation draw.
-#
+
+# %% [markdown]
 # `tl.fit` keeps all of it, after every epoch, when you give it the name of a file. After a crash you run **the same
 # code again**, and it goes on. Here the second round of the loop plays the restarted program:
 
@@ -337,7 +340,8 @@ for epochs in (2, 4):
 # Read the third line: two epochs were not trained again. One file belongs to one run. With another rate, network or
 # list of classes it is refused by name, and stays as it is. On Colab, put it on your Drive: the machine's own disk goes
 # with the machine.
-#
+
+# %% [markdown]
 # **Step two: everything, at one rate.** All layers learn, on augmented images, until early stopping or the last epoch.
 # **Predict:** how many points will it add?
 

@@ -22,13 +22,19 @@ from tlhelpers.distributed import (
     shared_loss,
 )
 from tlhelpers.session import CourseError
-from tlhelpers.sharing import evaluation_share, share
+from tlhelpers.sharing import SeededImages, evaluation_share, share
 
 
 def accident() -> None:
     """The project, where one rank dies, raises or waits at one of its steps: accident WHAT RANK STEP OPTIONS..."""
     what, rank, step, *options = sys.argv[2:]
-    real, steps = project_training.shared_loss, []
+    real, real_image, steps, images = project_training.shared_loss, SeededImages.__getitem__, [], []
+
+    def image(dataset, epoch_and_index):
+        images.append(1)
+        if what == "photo" and len(images) == int(step) and os.environ["RANK"] == rank:
+            raise CourseError("rose.jpg cannot be read as an image")
+        return real_image(dataset, epoch_and_index)
 
     def loss(*arguments):
         steps.append(1)
@@ -41,7 +47,7 @@ def accident() -> None:
             time.sleep(1000)
         return real(*arguments)
 
-    project_training.shared_loss = loss
+    project_training.shared_loss, SeededImages.__getitem__ = loss, image
     sys.exit(project.main(options))
 
 

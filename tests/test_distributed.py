@@ -227,6 +227,13 @@ def test_an_exception_on_one_rank_ends_the_job(tmp_path):
 
 
 @jobs
+def test_a_damaged_photo_on_one_rank_ends_the_job_by_name(tmp_path):
+    code, output = finished(with_accident("photo", 1, 9, *EXACT, "--checkpoint", tmp_path / "run.pt"))
+    assert code != 0 and "process 1 failed: rose.jpg cannot be read as an image" in output
+    assert "Traceback" not in output.split("rose.jpg")[0] and "Stopped before an epoch was saved" in output
+
+
+@jobs
 def test_ctrl_c_ends_a_job_whose_ranks_wait_for_each_other(tmp_path):
     job = with_accident("wait", 1, 6, *EXACT, "--checkpoint", tmp_path / "run.pt")
     for line in job.stdout:

@@ -484,12 +484,12 @@ def test_every_tensor_of_a_batch_goes_to_the_device(transform):
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_a_gpu_gives_the_pictures_of_the_cpu_without_waiting(folder, transform):
     cached = cache_images(tl.image_folder(folder, transform), device="cuda")
-    steps = cached._split.own
+    steps = cached._pipeline.own
     torch.manual_seed(0)
     images = torch.stack([image for image, _ in cached.__getitems__([3, 4, 8])])
     torch.manual_seed(0)
     on_cpu = CachedImages(cached.images, cached.targets, transform)
-    if cached._split.crops is not None and on_cpu._split.crops is None:
+    if cached._pipeline.crops is not None and on_cpu._pipeline.crops is None:
         pytest.skip(f"{len(steps)} steps run one by one on a CPU")
     expected = torch.stack([image for image, _ in on_cpu.__getitems__([3, 4, 8])])
     assert images.is_cuda and (images.cpu() - expected).abs().max() <= ROUNDED

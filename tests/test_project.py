@@ -63,7 +63,7 @@ def test_the_same_command_again_trains_nothing_and_a_deleted_file_gives_the_same
         ("--batchnorm eval", r"BatchNorm policy \(--batchnorm\) was train"),
         ("--epochs 3", r"number of epochs \(--epochs\) was 2, here it is 3"),
         ("--limit 13", "training images was 12, here it is 13"),
-        ("--precision bfloat16", r"precision \(--precision\) was float32, here it is bfloat16"),
+        ("--precision bfloat16", r"precision \(--precision\) was auto, here it is bfloat16"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused_by_name(trained, capsys, options, named):

@@ -146,6 +146,22 @@ def _results(answers: list[tuple[Any, str | None]]) -> list[Any]:
     return [result for result, _ in answers]
 
 
+def own_batches(batches: Iterable, ranks: Ranks) -> Iterator[Any]:
+    """Yield this rank's batches. A file that cannot be read is an accident of one rank, not a refusal by all.
+
+    The others wait for this one in their next sum, so it may not leave quietly: it raises RuntimeError.
+
+    >>> list(own_batches([1, 2], Ranks(0, 1, 0, torch.device("cpu"))))
+    [1, 2]
+    """
+    try:
+        yield from batches
+    except CourseError as error:
+        if ranks.world == 1:
+            raise
+        raise RuntimeError(str(error)) from error
+
+
 def copy_first_rank(model: nn.Module) -> None:
     """Give every rank the parameters and buffers (BatchNorm's statistics) of rank 0."""
     if not _alone():

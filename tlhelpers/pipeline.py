@@ -47,7 +47,7 @@ class CachedImages(Dataset):
         classes: Sequence[str] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.images, self.targets, self.transform = list(images), list(targets), transform
+        self.images, self.targets, self._transform = list(images), list(targets), transform
         self.device = torch.device(device)
         if classes is not None:
             self.classes = list(classes)
@@ -72,6 +72,11 @@ class CachedImages(Dataset):
             pixels = self._pixels[chosen.to(self.device, non_blocking=True)]
             images = self._pipeline.finish(self._pipeline.crops(pixels, self._sizes[chosen], numbers))
         return list(zip(images, targets, strict=True))
+
+    @property
+    def transform(self) -> Callable | None:
+        """What each look at an image goes through; `with_transform` gives another."""
+        return self._transform
 
     def with_transform(self, transform: Callable | None) -> CachedImages:
         """Return the same pixels, not copied, with another transform: for training and for validation."""

@@ -156,6 +156,7 @@ class SameBatches:
 
     def __init__(self, loader: DataLoader, views: int) -> None:
         self.batch_sampler, self.images, self.views, self.epoch = loader.batch_sampler, len(loader.dataset), views, 0
+        self.batch_size = batch_size_of(loader)
         self.sampler = getattr(loader.batch_sampler, "sampler", None)  # whoever saves the order's random state asks it
 
     def __len__(self) -> int:

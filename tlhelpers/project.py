@@ -171,9 +171,9 @@ def last_words(progress: Progress) -> Iterator[None]:
 
 def leave(progress: Progress, code: int) -> NoReturn:
     """End this process at once: tidying up would wait for others that may be gone."""
-    sys.stdout.flush()
     if code != REFUSED and progress.rank in (0, 1):  # one of the two may be the one that died
         print(progress, file=sys.stderr, flush=True)
+    sys.stdout.flush()
     os._exit(code)
 
 
@@ -239,10 +239,10 @@ def train(options: dict, ranks: Ranks, progress: Progress) -> History:
 
 def what_happened(error: Exception) -> str:
     """One line when another process went away; everything about an error of this process's own."""
-    text = str(error)
+    text, told = str(error), isinstance(error.__cause__, CourseError)
     if isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "nccl" in text.lower():
         return f"lost the connection to another process ({text.splitlines()[0]})"
-    return "failed: " + "".join(traceback.format_exception(error))
+    return "failed: " + (text if told else "".join(traceback.format_exception(error)))
 
 
 if __name__ == "__main__":

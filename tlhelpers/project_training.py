@@ -25,6 +25,7 @@ from .distributed import (
     evaluate_shares,
     from_first_rank,
     on_every_rank,
+    own_batches,
     shared_loss,
     sum_over_ranks,
 )
@@ -34,7 +35,7 @@ from .freezing import freeze, train_mode
 from .groups import parameter_groups
 from .history import History
 from .models import device_of, unwrap
-from .precision import MixedPrecision, mixed_precision
+from .precision import MixedPrecision, mixed_precision, no_warning_about_skipped_steps
 from .project_parts import Material, Settings, prepare_everywhere
 from .resume import Run, read_run, restore_run, save_run
 from .session import Course, CourseError
@@ -70,7 +71,7 @@ def train_epoch(
     train_mode(unwrap(model), batchnorm)
     device = device_of(model)
     loss_sum, right, count = torch.zeros(3, device=device)
-    for batch, (images, labels) in zip(loader.batch_sampler.batches(), loader, strict=True):
+    for batch, (images, labels) in zip(loader.batch_sampler.batches(), own_batches(loader, ranks), strict=True):
         own, labels = len(share(batch, ranks.rank, ranks.world)), labels.to(device, non_blocking=True)
         with mixed.autocast:
             scores = model(to_device(images, device))
@@ -81,9 +82,25 @@ def train_epoch(
         right += (scores.detach().argmax(1) == labels).sum() * (own > 0)
         count += own
     loss_sum, right, count = sum_over_ranks(torch.stack([loss_sum, right, count])).tolist()
-    if not math.isfinite(loss_sum):
-        raise CourseError("the training loss is no longer a finite number. Try a tenth of the learning rate (--lr).")
+    require_finite(loss_sum, "training")
     return loss_sum / count, right / count
+
+
+def require_finite(loss: float, kind: str) -> None:
+    """Raise `CourseError`, on every rank as all have the same sum, when a loss is no longer a finite number."""
+    if not math.isfinite(loss):
+        raise CourseError(f"the {kind} loss is no longer a finite number. Try a tenth of the learning rate (--lr).")
+
+
+def warm_up(share_of_steps: float, steps: int) -> float:
+    """Return the share again, or a little more: OneCycleLR divides by the steps of its warm-up less one.
+
+    >>> warm_up(0.1, steps=100), warm_up(0.1, steps=10), warm_up(0.0, steps=10)
+    (0.1, 0.2, 0.0)
+    """
+    if 0 < share_of_steps * steps < 2:
+        return 2 / steps if steps > 2 else 0.0
+    return share_of_steps
 
 
 def new_run(net: nn.Module, settings: Settings, material: Material, steps: int, mixed: MixedPrecision) -> Run:
@@ -91,7 +108,7 @@ def new_run(net: nn.Module, settings: Settings, material: Material, steps: int, 
     groups = parameter_groups(net.backbone, settings.lr, settings.factor, settings.weight_decay)
     optimizer = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
-    scheduler = OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=settings.warmup)
+    scheduler = OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=warm_up(settings.warmup, steps))
     same = {
         "number of epochs (--epochs)": settings.epochs,
         "batch size (--batch-size)": settings.batch_size,
@@ -102,7 +119,7 @@ def new_run(net: nn.Module, settings: Settings, material: Material, steps: int, 
         "dropout (--dropout)": settings.dropout,
         "BatchNorm policy (--batchnorm)": settings.batchnorm,
         "seed (--seed)": settings.seed,
-        "precision (--precision)": str(mixed.dtype).removeprefix("torch."),
+        "precision (--precision)": settings.precision,
         **material.names,
     }
     return Run(net, optimizer, scheduler, mixed.scaler, (), History(), copy_of_state(net), material.classes, same)
@@ -173,7 +190,8 @@ def train_project(settings: Settings, course: Course, ranks: Ranks, progress: An
     if ranks.world > 1:
         model = DistributedDataParallel(net, device_ids=[ranks.local_rank] if ranks.device.type == "cuda" else None)
     own = Subset(material.val, evaluation_share(len(material.val), ranks.rank, ranks.world))
-    val_batches = list(make_loader(own, EVALUATION_BATCH, num_workers=settings.workers)) if len(own) else []
+    val_loader = make_loader(own, EVALUATION_BATCH, num_workers=settings.workers) if len(own) else []
+    val_batches = list(own_batches(val_loader, ranks))  # they never change, so they are opened once
     loader = DataLoader(
         SeededImages(material.pictures, settings.seed, material.augmentation),
         batch_sampler=batches,
@@ -186,9 +204,11 @@ def train_project(settings: Settings, course: Course, ranks: Ranks, progress: An
         epoch, start, rates = run.history.epochs + 1, time.perf_counter(), [g["lr"] for g in run.optimizer.param_groups]
         batches.epoch = epoch
         torch.manual_seed(seed_from(settings.seed, epoch, ranks.rank, 1))  # dropout: other numbers on every rank
-        trained = train_epoch(model, loader, run, mixed, ranks, settings.batchnorm)
+        with no_warning_about_skipped_steps(mixed):
+            trained = train_epoch(model, loader, run, mixed, ranks, settings.batchnorm)
         copy_first_rank(net)  # on CPUs every rank has BatchNorm statistics of its own: all score, and save, rank 0's
         metrics = evaluate_shares(net, val_batches, len(material.classes))
+        require_finite(metrics.loss, "validation")
         if run.history.add(trained, metrics, rates, time.perf_counter() - start):
             run.best = copy_of_state(net)
         problem = from_first_rank(lambda: save(settings.checkpoint, run))

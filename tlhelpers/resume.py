@@ -22,8 +22,10 @@ from .freezing import generators_of
 from .history import History
 from .session import CourseError
 
+RUN_PARTS = ("weights", "optimizer", "scheduler", "scaler", "random", "loaders", "settings")
 # what a scheduler counts while it runs; its other public attributes were chosen by whoever built it
 MOVING = {"last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i", "verbose"}
+PLAN = "_schedule_phases"  # OneCycleLR keeps here what pct_start and three_phase asked for
 # how an optimizer computes, not what
 IMPLEMENTATION = {"params", "foreach", "fused", "capturable", "differentiable", "lr", "initial_lr"}
 
@@ -80,6 +82,9 @@ def read_run(path: str | Path, classes: list[str] | None) -> dict[str, Any] | No
         raise CourseError(
             f"{path} holds a model and no training run to go on with. It would be overwritten: give another file name."
         )
+    missing = [name for name in RUN_PARTS if name not in content["run"]]
+    if missing:
+        raise CourseError(f"{path} is damaged: its run lacks {', '.join(missing)}. Delete it to start anew.")
     if classes is not None:
         check_classes(path, content["classes"], classes)
     return content
@@ -90,37 +95,47 @@ def restore_run(path: str | Path, content: dict[str, Any], run: Run) -> None:
     saved = content["run"]
     check_fits(path, content, run.model)
     for name, here in plain(run.settings, "settings", tuples=True).items():
-        there = saved["settings"].get(name)
-        if there != here:
+        if saved["settings"].get(name) != here:
+            where, was, now = _first_difference(name, saved["settings"].get(name), here)
             raise CourseError(
-                f"{path} belongs to another run: its {name} was {_short(there)}, here it is {_short(here)}. Give this "
-                "run a file of its own, or delete that one to start anew."
+                f"{path} belongs to another run: its {where} was {was}, here it is {now}. Give this run a file of its "
+                "own, or delete that one to start anew."
             )
     run.model.load_state_dict(saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(saved["scheduler"])
-    run.scaler.load_state_dict(saved["scaler"])
+    if saved["scaler"] and run.scaler.is_enabled():  # "auto" may mean another precision on another machine
+        run.scaler.load_state_dict(saved["scaler"])
     run.history, run.best = History.from_dict(content["history"]), content["model"]
     for loader, state in zip(run.loaders, saved["loaders"], strict=True):
         set_loader_state(loader, state)
     set_random_state(saved["random"])
 
 
-def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _first_difference(name: str, there: Any, here: Any) -> tuple[str, str, str]:
+    """Return the place of the first difference inside two settings, and what stands there: short enough to read."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        key = next(key for key in {**there, **here} if there.get(key) != here.get(key))
+        return _first_difference(f"{name}, {key}", there.get(key), here.get(key))
+    if isinstance(there, (list, tuple)) and isinstance(here, (list, tuple)):
+        if len(there) != len(here):
+            return name, *(f"{len(a)} long{''.join(f', with {x}' for x in a if x not in b)[:60]}"
+                           for a, b in ((there, here), (here, there)))  # fmt: skip
+        number = next(number for number, pair in enumerate(zip(there, here, strict=True)) if pair[0] != pair[1])
+        return _first_difference(f"{name} [{number}]", there[number], here[number])
+    return name, *(str(value["class"] if isinstance(value, dict) else value)[:60] for value in (there, here))
 
 
 def settings_of(
-    model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, loss_fn: Any, train_loader: Any, **others: Any
+    model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, loss_fn: Any, loaders: tuple, **others: Any
 ) -> dict[str, Any]:
     """Return, by name, what makes this run another one when it changes: plain values, in words a message can use.
 
     How many epochs, and the patience, are not among them: a run may be prolonged.
 
     >>> layer = nn.Linear(2, 2)
-    >>> settings_of(layer, torch.optim.SGD(layer.parameters(), 0.1), None, nn.CrossEntropyLoss(), [])["learning rates"]
+    >>> settings_of(layer, torch.optim.SGD(layer.parameters(), 0.1), None, nn.CrossEntropyLoss(), ())["learning rates"]
     [0.1]
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -129,7 +144,7 @@ def settings_of(
     rates = [g["lr"] if scheduler is None else g.get("initial_lr", "moved by the scheduler") for g in groups]
     cycled = {"momentum", "betas"} if any("base_momentum" in g for g in groups) else set()
     options = [{k: v for k, v in g.items() if k not in IMPLEMENTATION | cycled} for g in groups]
-    dataset = getattr(train_loader, "dataset", None)
+    datasets = [getattr(loader, "dataset", None) for loader in loaders]
     return {
         "set of trainable parameters": [name for name, p in model.named_parameters() if p.requires_grad],
         "optimizer": type(optimizer).__name__,
@@ -138,20 +153,26 @@ def settings_of(
         "optimizer options": options,
         "scheduler": None if scheduler is None else _described(scheduler, MOVING),
         "loss function": _described(loss_fn, {"training"}),
-        "number of training images": len(dataset) if hasattr(dataset, "__len__") else None,
-        "batch size": getattr(train_loader, "batch_size", None),
+        "number of images for training and validation": [len(d) if hasattr(d, "__len__") else None for d in datasets],
+        "batch size": [_batch_size(loader) for loader in loaders[:1]],
         **others,
     }
 
 
-def _described(thing: Any, moving: Iterable[str]) -> str:
-    """Name of a class and the numbers it was built with; of a class of your own the name only."""
-    name = getattr(thing, "__name__", type(thing).__name__)
-    if not type(thing).__module__.startswith("torch."):
-        return name
-    chosen = {k: v for k, v in sorted(vars(thing).items()) if not k.startswith("_") and k not in moving}
-    numbers = {k: v for k, v in chosen.items() if isinstance(v, (int, float, str)) and not isinstance(v, torch.Tensor)}
-    return f"{name}({', '.join(f'{k}={v}' for k, v in numbers.items())})"
+def _batch_size(loader: Any) -> int | None:
+    return getattr(loader, "batch_size", None) or getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+
+
+def _described(thing: Any, moving: Iterable[str]) -> dict[str, str]:
+    """Return a class's name and the values it was built with; of a class of your own, which may move them, the name."""
+    described = {"class": getattr(thing, "__name__", type(thing).__name__)}
+    if type(thing).__module__.startswith("torch."):
+        values = vars(thing) | getattr(thing, "_buffers", {})  # class weights of a loss are a buffer
+        kept = {k: v for k, v in values.items() if k not in moving and (not k.startswith("_") or k == PLAN)}
+        for name, value in sorted(kept.items()):
+            with suppress(CourseError):  # a function or an optimizer: not to be compared
+                described[name] = str(plain(value, name))
+    return described
 
 
 def random_state() -> dict[str, Any]:

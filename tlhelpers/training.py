@@ -73,7 +73,7 @@ def train_one_epoch(
         mixed.step(loss, optimizer)
         if after_step is not None:
             after_step()
-        # sums over samples stay on the device: a short last batch counts no more than its samples, no step waits
+        # sums over samples stay on the device: a short last batch counts no more than its samples
         samples += len(labels)
         total_loss += loss.detach() * len(labels)
         right += (scores.detach().argmax(1) == hard_labels(labels)).sum()
@@ -119,8 +119,9 @@ def fit(
     `mixed_precision`.
 
     `checkpoint` names a file that is written after every epoch. If the process dies, run the same code again: it goes
-    on after the last finished epoch and ends, on a CPU bit for bit, where it would have ended. A run that is complete
-    is not trained again; more `epochs` prolong it. `load_checkpoint` reads the best epoch from the file.
+    on after the last finished epoch and ends, on a CPU bit for bit, where it would have ended (a DataLoader of your own
+    with `persistent_workers` may augment differently). A run that is complete is not trained again; more `epochs`
+    prolong it, unless a scheduler was planned for fewer. `load_checkpoint` reads the best epoch from the file.
 
     An interrupt, or a loss that is not finite, ends the run early: the history says so and the best epoch's weights
     are in the model (the weights from before, if no epoch was completed). `CourseError`, before anything is trained,
@@ -138,7 +139,7 @@ def fit(
     settings = (epochs, scheduler, step_scheduler_every, monitor, patience, batchnorm, saved)
     notes = check_before_training(model, train_loader, val_loader, optimizer, loss_fn, *settings)
     same = {"scheduler's rhythm": step_scheduler_every, "monitor": monitor, "BatchNorm policy": batchnorm}
-    same = settings_of(net, optimizer, scheduler, loss_fn, train_loader, **same, precision=str(mixed.dtype))
+    same = settings_of(net, optimizer, scheduler, loss_fn, (train_loader, val_loader), **same, precision=precision)
     start, loaders = (History(monitor=monitor), copy_of_state(net)), (train_loader, val_loader)
     run = Run(net, optimizer, scheduler, mixed.scaler, loaders, *start, classes, same)
     if saved:
@@ -181,13 +182,15 @@ def fit(
                 "which leaves such a last batch out, or drop_last=True."
             ) from error
         finally:
-            net.load_state_dict(run.best)
+            with interrupts_held():
+                net.load_state_dict(run.best)
     _say_how_it_ended(history)
     return history
 
 
 def _save(path: str | Path, run: Run) -> None:
     """Save the run; a disk that fills up on the way costs the file, not the training."""
+    run.history.problem = ""  # of an earlier save
     try:
         save_run(path, run)
     except CourseError as error:
