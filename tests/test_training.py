@@ -150,6 +150,12 @@ def test_best_epoch_is_restored_not_the_last(monitor):
     assert history.best()["val_accuracy"] == history.val_accuracy[history.best_epoch - 1]
 
 
+def test_no_gradient_is_left_behind():
+    model = linear()
+    fit(model)
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_early_stop_restores_too():
     model = linear()
     history = fit(model, epochs=50, patience=2, **worsening(model, 3))

@@ -184,6 +184,7 @@ def fit(
         finally:
             with interrupts_held():
                 net.load_state_dict(run.best)
+                optimizer.zero_grad()  # of the last step; they take as much memory as the weights
     _say_how_it_ended(history)
     return history
 
