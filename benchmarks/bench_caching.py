@@ -17,7 +17,7 @@ from tlhelpers.prefix_cache import SameBatches
 
 ARCH, CLASSES, BATCH, RATE = "resnet10", 102, 64, 0.002
 EPOCHS, VIEWS = 20, 4
-# rates as docs/results.md found them best; each phase as long as it gained on the validation images in a trial run
+# The longer the phases, the more a cache saves, so the ratio is told for the shorter ones of lesson 04 as well.
 PHASES = [("head", 8, 3e-3), ("layer4", 3, 3e-4), ("stem", 2, 3e-4)]
 LESSON_04 = (5, 3)  # the epochs of its two phases with a frozen prefix
 
@@ -154,8 +154,13 @@ def gradual(rounds: int, quick: bool) -> list[Row]:
             "gradual unfreezing, the two phases with a frozen prefix: plain / cached",
             slow_part / fast_part,
             ">= 4",
-            note=f"plain {slow_part:.1f} s, cached {fast_part:.1f} s with the caching pass; epochs: {plan}; "
-            f"with only {LESSON_04[0]} and {LESSON_04[1]} epochs, as in lesson 04, {slow_lesson / fast_lesson:.1f} x",
+            note=f"plain {slow_part:.1f} s, cached {fast_part:.1f} s with the caching pass; epochs: {plan}",
+        ),
+        Row(
+            f"the same with lesson 04's shorter phases, {LESSON_04[0]} and {LESSON_04[1]} epochs",
+            slow_lesson / fast_lesson,
+            ">= 4",
+            note="the same run's first epochs; most of the cached seconds go into training layer4",
         ),
         Row(
             "the same: all three phases",
