@@ -43,7 +43,7 @@ course = tl.start(seed=0)
 # million photographs: made for a GPU. The notebooks are the same for both. Where a value must differ, you see it, as
 # here:
 
-# %%
+# %% tags=["type-along"] say="let the course pick epochs (mini 5, full 8) and arch (mini resnet10, full resnet18)"
 epochs = course.pick(mini=5, full=8)
 arch = course.pick(mini="resnet10", full="resnet18")
 print(f"This session trains {arch} for {epochs} epochs.")
@@ -190,7 +190,7 @@ def train(loaders, classes, weights, seed=0, verbose=False):
 # training images, how often will the network **from scratch** name a validation image correctly? Write a number down.
 # Then run.
 
-# %%
+# %% tags=["type-along"] say="train from scratch, weights=None, and print every epoch"
 scratch = train(flower_loaders, 5, weights=None, verbose=True)
 
 # %% [markdown]
@@ -200,10 +200,10 @@ scratch = train(flower_loaders, 5, weights=None, verbose=True)
 # **Predict again.** Now the head start: same images, same number of epochs, and again a step size that suits the
 # method. Only the head is trained, a tiny part of the network. Better or worse? By how much?
 
-# %%
+# %% tags=["type-along"] say="the same call with the pretrained weights"
 transfer = train(flower_loaders, 5, weights=weights, verbose=True)
 
-# %%
+# %% tags=["type-along"] say="plot both histories in one figure"
 tl.plot_history({"from scratch": scratch, "transfer": transfer})
 plt.show()
 
@@ -263,7 +263,7 @@ plt.show()
 #
 # **Predict:** will the gap between the two methods be wider or narrower than for the flowers?
 
-# %%
+# %% tags=["type-along"] say="the same two methods on the microscope images, three seeds each"
 cell_loaders = make_loaders(cells, *few_images(cells))
 results["microscope, scratch"] = best_accuracies(cell_loaders, 6, None, [0, 1, 2])
 results["microscope, transfer"] = best_accuracies(cell_loaders, 6, weights, [0, 1, 2])

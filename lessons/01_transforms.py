@@ -38,7 +38,7 @@ course = tl.start(seed=0)
 # The simplest way to store labelled images: one folder per class. `ImageFolder` from torchvision reads that. The folder
 # names become the class names, in alphabetical order, and each image gets the number of its class.
 
-# %%
+# %% tags=["type-along"] say="read the folder five-flowers with ImageFolder and print the class names"
 # NBVAL_CHECK_OUTPUT
 from torchvision import datasets
 
@@ -114,7 +114,7 @@ print("as an array:", pixels.shape, pixels.dtype)
 # A network wants something else: floats instead of bytes, values from 0 to 1, and the colours **first**. So three
 # things must happen: move the last dimension to the front, convert, divide by the largest byte. By hand:
 
-# %%
+# %% tags=["type-along"] say="from PIL's bytes to floats by hand: colours first, divide by 255"
 # NBVAL_CHECK_OUTPUT
 x = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 print(tuple(x.shape), x.dtype, "values within 0 and 1:", bool(x.min() >= 0 and x.max() <= 1))
@@ -139,7 +139,7 @@ print("v2 as by hand:      ", torch.allclose(to_float(flower), x))
 #
 # **Predict:** what is the largest value without it? Would an error tell you?
 
-# %%
+# %% tags=["type-along"] say="the same pipeline without scale=True; print both largest values"
 forgotten = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32)])(flower)
 print("with scale=True:   ", f"{to_float(flower).max():.2f}")
 print("without scale=True:", f"{forgotten.max():.2f}", forgotten.dtype)
@@ -289,7 +289,7 @@ show_draws({"the same recipe on grey paper": recipe}, paper)
 #
 # How often does that happen? Count over many draws on the grey paper:
 
-# %%
+# %% tags=["type-along"] say="draw 300 times on the grey paper; how often is the smallest pixel 0?"
 spoiled = [np.array(recipe(paper)).min() == 0 for _ in range(300)]
 print(f"pictures with a black corner: {np.mean(spoiled):.0%}")
 
@@ -564,7 +564,7 @@ tl.check("01.5", train_part, val_part)
 # A `DataLoader` collects single images to batches, in random order for training. `tl.make_loader` is this call with a
 # seed of its own, so that the order can be repeated.
 
-# %%
+# %% tags=["type-along"] say="a DataLoader over train_set, batches of 32, shuffled; print the shapes of one batch"
 from torch.utils.data import DataLoader
 
 train_loader = DataLoader(train_set, batch_size=32, shuffle=True)
@@ -688,7 +688,7 @@ for way in ways:
 # make it a habit to print shape, type and range of one batch **at the exact point where it enters the network**, both
 # in training and in the script that predicts.
 
-# %%
+# %% tags=["type-along"] say="shape, type and range of one batch, as it enters the network"
 images, labels = next(iter(DataLoader(val_set, batch_size=32)))
 print(tuple(images.shape), images.dtype)
 print(f"range {images.min():.1f} to {images.max():.1f}, mean {images.mean():.1f}")

@@ -56,7 +56,7 @@ print(network)
 # The last child, `fc` (for "fully connected"), is the **head**: `in_features` numbers arrive, one **score** per class
 # leaves. Everything above it is the **backbone**. A short loop gives the overview:
 
-# %%
+# %% tags=["type-along"] say="loop over the children: name, type, number of parameters"
 for name, child in network.named_children():
     size = sum(parameter.numel() for parameter in child.parameters())
     print(f"{name:8} {type(child).__name__:18} {size:>12,} parameters")
@@ -135,7 +135,7 @@ tl.check("02.1", network, new_head)
 # for one, so freezing is one flag per parameter. A layer made afterwards asks for gradients by default. Hence the
 # order: first freeze all, then add the new head.
 
-# %%
+# %% tags=["type-along"] say="freeze by hand: switch off the flag of every parameter, then put on a new head"
 # NBVAL_CHECK_OUTPUT
 for parameter in network.parameters():
     parameter.requires_grad = False
@@ -152,7 +152,7 @@ print(f"{trainable:,} of {total:,} parameters will be trained: {trainable / tota
 # From now on `tl.freeze` and `tl.replace_head` do these two steps, and a table shows the result. **Predict:** which
 # rows will say that they train?
 
-# %%
+# %% tags=["type-along"] say="a fresh network, frozen and with a new head by the two helpers; print the table"
 model = models.get_model(arch, weights="DEFAULT")
 tl.freeze(model)
 tl.replace_head(model, num_classes=5)
@@ -466,7 +466,7 @@ def validate(model, loader, loss_fn):
 # new head, or it will hold the wrong list. (SGD is the plainest optimiser, `momentum` smooths its steps. Lesson 03
 # compares it with AdamW.)
 
-# %%
+# %% tags=["type-along"] say="collect what trains and give only that to SGD"
 trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 optimizer = torch.optim.SGD(trainable, lr=0.01, momentum=0.9)
 print("the optimiser holds", [tuple(parameter.shape) for parameter in trainable])
@@ -780,7 +780,7 @@ print(f"C = 0.01: train {probe.score(X_train, y_train):.1%}, validation {probe.s
 #
 # **Predict:** what happens at both ends, with far too small and far too large a C?
 
-# %%
+# %% tags=["type-along"] say="try five values of C with tl.linear_probe, from 0.0001 to 1"
 probe = tl.linear_probe(train_cache, val_cache, Cs=(0.0001, 0.001, 0.01, 0.1, 1.0))
 print(probe.table)
 print(f"chosen: C = {probe.C:g}, validation accuracy {probe.val_accuracy:.1%}")
@@ -808,7 +808,7 @@ with torch.no_grad():
     head_on_cache = network.fc(val_cache.features[: len(images)].to(course.device))
 print("same scores:", torch.allclose(whole_model, head_on_cache, atol=1e-3))
 
-# %%
+# %% tags=["type-along"] say="predict from the cache and show twelve answers"
 predictions = tl.predict(network.fc, tl.make_loader(val_cache, batch_size=256))
 tl.show_predictions(predictions, val_flowers, val_flowers.classes, n=12)
 plt.show()

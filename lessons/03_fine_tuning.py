@@ -223,7 +223,7 @@ optimizer = torch.optim.AdamW(five_groups)
 for name, group in zip(recipe, optimizer.param_groups):
     print(f"{name:7} {len(group['params']):3} tensors, rate {group['lr']:g}")
 
-# %%
+# %% tags=["type-along"] say="which parameters does no group hold? Compare by id"
 held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 missing = [name for name, parameter in recipe_model.named_parameters() if id(parameter) not in held]
 print(len(held), "tensors held, missing:", missing)
@@ -267,7 +267,7 @@ tl.check("03.2", recipe_model, six_groups)
 # It also sorts out **weight decay**: a pull of every weight towards zero at each step, against learning by heart. For
 # BatchNorm's factors and for biases, zero is no sensible goal, so they are left out.
 
-# %%
+# %% tags=["type-along"] say="one group per stage from tl.parameter_groups; print the table"
 factor = 0.3
 
 
@@ -396,7 +396,7 @@ plt.show()
 # object that changes an optimiser's rates over time, and does both. Ours rises for 10 % of the steps and is stepped
 # after every **batch**. Tutorials write it like this, over the five groups above:
 
-# %%
+# %% tags=["type-along"] say="OneCycle with one number for max_lr, under five groups: print rates and peaks"
 from torch.optim.lr_scheduler import OneCycleLR
 
 optimizer = torch.optim.AdamW([dict(group) for group in five_groups])
@@ -530,7 +530,7 @@ plt.show()
 #
 # Now each trains at its own suggestion, with everything else equal: groups, schedule, seeds.
 
-# %%
+# %% tags=["type-along"] say="train SGD at its own suggestion, three seeds, and compare"
 sgd_rate = sweeps["SGD"].suggestion() or 3e-2
 print(f"head's rate: AdamW {head_rate:.1e}, SGD {sgd_rate:.1e}")
 results["by depth, SGD"] = [accuracy_of(by_depth(sgd, sgd_rate, seed)) for seed in seeds]
@@ -572,7 +572,7 @@ for patience in (1, 2, 3):
 # `tl.fit` does both. To check it we use `tl.evaluate`, the `validate` of lesson 02 as a helper: it returns loss and
 # accuracy.
 
-# %%
+# %% tags=["type-along"] say="train with patience=2, then look which epoch's weights the model has"
 model = fresh(0)
 optimizer = torch.optim.AdamW(model.parameters(), lr=2 * low_rate, fused=True)
 history = train(model, optimizer, seed=0, epochs=course.pick(mini=6, full=20), patience=2)

@@ -97,7 +97,7 @@ print("one validation image is worth", f"{1 / len(val_loader.dataset):.1%}")
 # **Phase 1: the last layer.** You know this one from lesson 02: freeze all, let the head learn, give the optimiser
 # what trains. `requires_grad_` sets the flag for all parameters of a part. The table says what trains.
 
-# %%
+# %% tags=["type-along"] say="freeze all, open the head, new optimiser at 1e-2, fit for 4 epochs"
 model.requires_grad_(False)
 model.fc.requires_grad_(True)
 optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=1e-2)
@@ -111,7 +111,7 @@ histories = {"1 last layer": tl.fit(model, train_loader, val_loader, epochs=4, o
 #
 # **Predict:** how many times more parameters will train than before?
 
-# %%
+# %% tags=["type-along"] say="open layer4 too, new optimiser at 1e-3, fit for 3 epochs"
 model.layer4.requires_grad_(True)
 optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=1e-3)
 print(tl.trainable_table(tl.train_mode(model)))
@@ -123,7 +123,7 @@ histories["2 last block"] = tl.fit(model, train_loader, val_loader, epochs=3, op
 #
 # **Phase 3: everything,** once more with a new optimiser and a lower rate.
 
-# %%
+# %% tags=["type-along"] say="open everything, new optimiser at 3e-4, fit for 2 epochs"
 model.requires_grad_(True)
 optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=3e-4)
 print(tl.trainable_table(tl.train_mode(model)).splitlines()[-1])
@@ -556,7 +556,7 @@ print("the tail's first weight is the network's own:", next(tail.parameters()) i
 # frozen prefix, trains the tail with `tl.fit` on the same batches in the same order, and hands its best epoch to the
 # next phase.
 
-# %%
+# %% tags=["type-along"] say="the three phases as a plan for tl.fit_gradually"
 plan = [("head", 5, 1e-2), ("layer4", 3, 1e-3), ("stem", 1, 3e-4)]
 phases = [tl.Phase(start, epochs=epochs, lr=rate) for start, epochs, rate in plan]
 model = new_model()

@@ -56,7 +56,7 @@ for lead in (2, 5, 10, 15):
 # **Label smoothing** takes a small share ε (epsilon) of the label and spreads it evenly over all K classes. What comes
 # out is a **soft label**: a probability for each class. The old kind is a **hard label**.
 
-# %%
+# %% tags=["type-along"] say="soft labels by hand: 1 - epsilon for the true class, epsilon shared by all"
 # NBVAL_CHECK_OUTPUT
 labels, classes, epsilon = torch.tensor([0, 3]), 5, 0.1
 one_hot = F.one_hot(labels, classes).float()
@@ -237,7 +237,7 @@ for low in range(10):
 print(tl.calibration_of(found).table())
 print(f"\nECE by hand {by_hand:.1%}, tl.calibration_of {tl.calibration_of(found).ece:.1%}")
 
-# %%
+# %% tags=["type-along"] say="the reliability diagram of the three heads"
 tl.plot_reliability(answers)
 plt.show()
 
@@ -389,7 +389,7 @@ plt.show()
 #
 # How does a mixed label enter the loss? There are two recipes around. **Predict:** do they differ?
 
-# %%
+# %% tags=["type-along"] say="the mixed loss in two ways, with the shares 0.7 and 0.3"
 scores, one_hot = torch.randn(len(labels), classes), F.one_hot(labels, classes).float()
 two_losses = 0.7 * F.cross_entropy(scores, labels) + 0.3 * F.cross_entropy(scores, labels[order])
 one_loss = F.cross_entropy(scores, 0.7 * one_hot + 0.3 * one_hot[order])
@@ -549,7 +549,7 @@ tl.check("05.4", cutmix)
 # dataset's transform. The place for them is the loader's **collate function**, which makes a batch out of a list of
 # samples. PyTorch's own is called `default_collate`.
 
-# %%
+# %% tags=["type-along"] say="v2.MixUp inside a collate function; mix four images with it"
 from torch.utils.data import default_collate
 
 
@@ -595,7 +595,7 @@ print("same images:", torch.equal(by_hand[0], ours[0]), "  same labels:", torch.
 # (`v2.RandomChoice`). Look at a batch of what the network will be fed; `tl.show_batch` writes the shares of the soft
 # label above each image.
 
-# %%
+# %% tags=["type-along"] say="a loader that cuts and pastes; show one batch"
 torch.manual_seed(1)
 cutting = tl.MixingCollate(classes, mixup_alpha=0, cutmix_alpha=1.0)
 loader = tl.make_loader(small_train, batch_size=8, train=True, collate_fn=cutting)

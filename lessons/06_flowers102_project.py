@@ -250,7 +250,7 @@ for rate, top1 in sorted(swept.items()):
 # **Step one: the head.** The body is frozen, so its features are computed once and kept. `patience=3` stops when three
 # epochs in a row brought no lower validation loss.
 
-# %%
+# %% tags=["type-along"] say="freeze a copy of the model and cache the features of both parts"
 import copy
 
 frozen_model = copy.deepcopy(model)
@@ -345,7 +345,7 @@ for epochs in (2, 4):
 # **Step two: everything, at one rate.** All layers learn, on augmented images, until early stopping or the last epoch.
 # **Predict:** how many points will it add?
 
-# %%
+# %% tags=["type-along"] say="all layers of a copy at one rate, with patience=3"
 one_rate = copy.deepcopy(frozen_model).requires_grad_(True)
 rate, epochs = course.pick(mini=1e-3, full=1e-4), course.pick(mini=5, full=12)
 optimizer = torch.optim.AdamW(one_rate.parameters(), lr=rate, fused=True)
@@ -376,7 +376,7 @@ plt.show()
 # **Step three: choose.** The validation part decides, in code. (With one seed each, two that are close are a coin
 # toss, and no finding.)
 
-# %%
+# %% tags=["type-along"] say="let the validation part choose among the three models"
 candidates = {"frozen": frozen_model, "one rate": one_rate, "rates by depth": by_depth}
 scores = {name: tl.evaluate(candidate, val_loader) for name, candidate in candidates.items()}
 chosen = max(scores, key=lambda name: scores[name].accuracy)
@@ -516,7 +516,7 @@ print(f"validation:     {validated:.1%}, {'inside' if low <= validated <= high e
 #
 # Mistakes, too, are studied on the **validation** part.
 
-# %%
+# %% tags=["type-along"] say="print the five most confused pairs and show three of them"
 for true, guess, count in tl.most_confused(predictions, classes, k=5):
     print(f"{count} of 10  {true}  was taken for  {guess}")
 tl.plot_confused(predictions, val_flowers, classes, k=3)
@@ -681,7 +681,7 @@ for name, network in networks.items():
 # with these notes in the same file. `tl.load_checkpoint(file)` reads the notes; with a model as second argument it also
 # puts the weights in.
 
-# %%
+# %% tags=["type-along"] say="save the model with its class names, arch and size"
 arch = type(weights).__name__.removesuffix("_Weights").lower()  # the stand-in's name, if a download failed
 checkpoint = tl.save_checkpoint(folder / "flower_classifier.pt", final, classes=classes, arch=arch, size=size)
 print(checkpoint.as_posix(), f"{checkpoint.stat().st_size / 1e6:.1f} MB")
@@ -784,7 +784,7 @@ if not my_photos:
         images = sorted((course.data / "mini" / place).rglob("*.jpg"))
         shutil.copy(images[3], Path(temporary.name) / f"{name}.jpg")
 
-# %%
+# %% tags=["type-along"] say="ask the model about the photos, three answers each"
 photos = tl.predict_photos(final, my_photos or temporary.name, weights.transforms(), classes, top=3)
 print(photos.table())
 photos.show()
