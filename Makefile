@@ -9,6 +9,9 @@ TORCH ?= auto
 JOBS ?= 2
 # Further arguments: make test ARGS="-k freezing", make lab ARGS="--no-browser --port 8890"
 ARGS ?=
+# For whom the offline kit is made: make offline-kit PLATFORM="windows macos" PYTHONS="3.12 3.13"
+PLATFORM ?=
+PYTHONS ?=
 
 BIN := .venv/bin/python
 ifeq ($(OS),Windows_NT)
@@ -18,6 +21,7 @@ ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--pyth
 
 .DEFAULT_GOAL := help
 .PHONY: help env lab test notebooks data results bench lint clean
+.PHONY: colab-check oldest-check offline-kit blank slides site site-check
 
 help:
 	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
@@ -29,6 +33,16 @@ help:
 	@echo "make results     run what is missing in docs/measured/ and write docs/results.md (an hour for everything)"
 	@echo "make bench       measure what the code costs, print each ratio with its target, write docs/results.md (20 minutes;"
 	@echo "                 OTHERS=1: fastai and Lightning are installed and measured too; ARGS=\"--only loop\": a part)"
+	@echo ""
+	@echo "make offline-kit fill build/offline-kit/, a folder for a USB stick: a workshop without a network"
+	@echo "                 (PLATFORM=\"windows macos linux\" PYTHONS=\"3.12 3.13\")"
+	@echo "make blank       code-along copies of the notebooks in build/blank/"
+	@echo "make slides      slides of every lesson in build/slides/; they open without a network"
+	@echo "make site        the executed lessons as a website in build/site/; it opens from disk"
+	@echo "make site-check  look at every page and slide in headless Chromium"
+	@echo "make colab-check run every notebook in an environment like Colab's, each opened alone"
+	@echo "make oldest-check  the same with the oldest packages the course supports"
+	@echo ""
 	@echo "make lint        check the style of the code"
 	@echo "make clean       remove .venv/ and what tools leave behind"
 
@@ -62,6 +76,30 @@ results: env
 bench: env
 	$(if $(OTHERS),$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[bench]")
 	$(BIN) benchmarks/bench.py $(ARGS)
+
+offline-kit: env
+	$(BIN) scripts/offline_kit.py --platform "$(PLATFORM)" --pythons "$(PYTHONS)" --torch "$(TORCH)" $(ARGS)
+
+blank: env
+	$(BIN) scripts/build_blank.py $(ARGS)
+
+slides: env
+	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[site]"
+	$(BIN) scripts/build_slides.py $(ARGS)
+
+site: env
+	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[site]"
+	$(BIN) scripts/build_site.py $(ARGS)
+
+site-check: env
+	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	$(BIN) scripts/check_site.py $(ARGS)
+
+colab-check: env
+	$(BIN) scripts/colab_check.py colab $(ARGS)
+
+oldest-check: env
+	$(BIN) scripts/colab_check.py oldest $(ARGS)
 
 lint: env
 	$(BIN) -m ruff check .

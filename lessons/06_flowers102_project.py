@@ -280,6 +280,21 @@ print(f"{head_history.stopped}, best epoch {head_history.best_epoch}: validation
 # place in its random order. We let a head die after two of four epochs, and go on with more and more of what it had.
 
 # %% [markdown]
+# First, where the files go. A Colab machine takes its disk along when it goes. To keep the files there, set the switch to
+# `True`: Google then asks whether this notebook may write to your Drive. On your own computer leave it as it is.
+
+# %% tags=["drive"]
+keep_on_drive = False
+folder = Path("checkpoints")  # next to this notebook; git ignores it
+if keep_on_drive:
+    from google.colab import drive
+
+    drive.mount(str(Path("drive").absolute()))
+    folder = Path("drive/MyDrive/transfer_learning_course")
+folder.mkdir(parents=True, exist_ok=True)
+print("files go to", folder.as_posix())
+
+# %% [markdown]
 # **Predict:** which of the three will end where the undisturbed one ends?
 
 # %%
@@ -299,8 +314,6 @@ def train(head, optimizer, loader, epochs):
     return head.weight.detach()
 
 # %%
-folder = Path("checkpoints")  # next to this notebook; git ignores it
-folder.mkdir(exist_ok=True)
 whole = train(*begin(), epochs=4)
 
 head, optimizer, loader = begin()
@@ -338,8 +351,7 @@ for epochs in (2, 4):
 
 # %% [markdown]
 # Read the third line: two epochs were not trained again. One file belongs to one run. With another rate, network or
-# list of classes it is refused by name, and stays as it is. On Colab, put it on your Drive: the machine's own disk goes
-# with the machine.
+# list of classes it is refused by name, and stays as it is.
 
 # %% [markdown]
 # **Step two: everything, at one rate.** All layers learn, on augmented images, until early stopping or the last epoch.

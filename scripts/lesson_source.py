@@ -5,46 +5,16 @@ README.md, "Edit a lesson", describes the source format.
 """
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
 import jupytext
 import nbformat
+from course_address import ROOT, SETUP_CELL, colab_badge, course_address, setup_cell
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-ROOT = Path(__file__).resolve().parent.parent
 LESSONS, NOTEBOOKS = ROOT / "lessons", ROOT / "notebooks"
-
-SETUP_CELL = """\
-import sys
-from pathlib import Path
-
-# The course folder, the one that holds tlhelpers/, is where this notebook runs or further up.
-folders = [Path.cwd(), *Path.cwd().parents]
-sys.path[:0] = [str(folder) for folder in folders if (folder / "tlhelpers").is_dir()][:1]
-
-import tlhelpers as tl
-
-course = tl.start(seed=0)"""
-
-# The setup cell once the course has a public address: on Colab the notebook arrives alone and fetches the rest.
-COLAB_SETUP_CELL = """\
-import subprocess
-import sys
-from pathlib import Path
-
-# On Colab the notebook arrives alone: fetch the rest of the course, once. Nothing is installed.
-folders = [Path.cwd(), *Path.cwd().parents, Path("/content/course")]
-if "google.colab" in sys.modules and not folders[-1].exists():
-    address = "https://github.com/{repo}"
-    subprocess.run(["git", "clone", "-q", "--depth", "1", "-b", "{ref}", address, str(folders[-1])], check=True)
-sys.path[:0] = [str(folder) for folder in folders if (folder / "tlhelpers").is_dir()][:1]
-
-import tlhelpers as tl
-
-course = tl.start(seed=0)"""
 
 NOTEBOOK_METADATA = {
     "accelerator": "GPU",
@@ -64,12 +34,6 @@ class Cell:
     source: str
     line: int  # of its "# %%" marker, counted from 1
     tags: list[str] = field(default_factory=list)
-
-
-def course_address(pyproject: Path = ROOT / "pyproject.toml") -> tuple[str, str]:
-    """("owner/name", "branch or tag") from [tool.tlcourse]; the name is "" until the course has a public home."""
-    table = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["tlcourse"]
-    return table["repo"], table["ref"]
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -158,10 +122,7 @@ def check_lesson(path: Path, cells: list[Cell]) -> None:
 
 def fill_title(source: str, stem: str, seconds: int | None, address: tuple[str, str], solved: bool) -> str:
     """The title cell with its badge (or without, as long as there is no public address) and its measured time."""
-    repo, ref = address
-    place = "notebooks/solutions" if solved else "notebooks"
-    target = f"https://colab.research.google.com/github/{repo}/blob/{ref}/{place}/{stem}.ipynb"
-    badge = f"[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]({target})" if repo else ""
+    badge = colab_badge(f"{'notebooks/solutions' if solved else 'notebooks'}/{stem}.ipynb", address)
     time = f"Measured: about {seconds} s on two CPU cores (profile mini)" if seconds else "Time: not measured yet"
     text = source.replace("{{badge}}", badge).replace("{{time}}", time)
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -182,14 +143,13 @@ def lesson_notebook(path: Path, solved: bool, seconds: int | None = None, addres
     address = course_address() if address is None else address
     cells = read_cells(path)
     check_lesson(path, cells)
-    setup = COLAB_SETUP_CELL.format(repo=address[0], ref=address[1]) if address[0] else SETUP_CELL
     built, answer = [], ""
     for index, cell in enumerate(cells):
         source = cell.source
         if index == 0:
             source = fill_title(source, path.stem, seconds, address, solved)
         elif "setup" in cell.tags:
-            source = setup
+            source = setup_cell(address)
         elif "exercise" in cell.tags:
             learner, with_solution, answer = split_exercise(cell, path.name)
             source = with_solution if solved else learner

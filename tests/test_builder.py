@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import build_notebooks
+import course_address
 import lesson_source
 import nbformat
 import pytest
@@ -124,6 +125,53 @@ def test_build_execute_check(folder, capsys):
         assert "What is 2 + 2?" in after.cells[4].source
 
 
+def test_a_new_address_does_not_run_the_lessons_again(folder, monkeypatch):
+    """With PROSE=1 the setup cell and the badge change, every output stays; README.md gets its buttons."""
+    readme = "# Tiny\n<!-- made by make notebooks: start -->\nold\n<!-- made by make notebooks: end -->\nthe rest\n"
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    build(folder)
+    before = read(folder, "09_tiny.ipynb")
+    assert "no public address yet" in (folder / "README.md").read_text(encoding="utf-8")
+    for module in (build_notebooks, lesson_source):
+        monkeypatch.setattr(module, "course_address", lambda: ("someone/course", "v1"))
+    assert build(folder, "--check") == 1
+
+    build(folder, "--prose")
+    assert build(folder, "--check") == 0
+    after = read(folder, "09_tiny.ipynb")
+    assert '"https://github.com/someone/course", "v1"' in after.cells[1].source
+    assert [c.outputs for c in code_cells(after)] == [c.outputs for c in code_cells(before)]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "someone/course/blob/v1/notebooks/09_tiny.ipynb" in text and "mybinder.org/v2/gh/someone/course/v1" in text
+    assert text.startswith("# Tiny\n") and text.endswith("the rest\n") and "no public address" not in text
+    build(folder, "--prose")
+    assert (folder / "README.md").read_text(encoding="utf-8") == text, "made twice, the same"
+
+
+def test_a_readme_without_its_marks_is_not_guessed_at(folder, capsys):
+    (folder / "README.md").write_text("# Tiny\n", encoding="utf-8")
+    assert build(folder, "--prose") == 1
+    assert "README.md: the two lines" in capsys.readouterr().err
+    assert (folder / "README.md").read_text(encoding="utf-8") == "# Tiny\n"
+
+
+@pytest.mark.parametrize(
+    ("repo", "ref", "message"),
+    [("name", "main", '"owner/name"'), ("a b/c", "main", '"owner/name"'), ("a/b", "", "branch"), ("a/b", "-x", "branch")],
+)
+def test_an_address_that_cannot_be_is_refused(tmp_path, repo, ref, message):
+    file = tmp_path / "pyproject.toml"
+    file.write_text(f'[tool.tlcourse]\nrepo = "{repo}"\nref = "{ref}"\n', encoding="utf-8")
+    with pytest.raises(course_address.AddressError, match=message):
+        course_address.course_address(file)
+
+
+def test_an_address_elsewhere_fetches_but_has_no_buttons():
+    address = ("https://git.example.org/course.git", "v1.0")
+    assert '"https://git.example.org/course.git", "v1.0"' in course_address.setup_cell(address)
+    assert course_address.colab_badge("notebooks/a.ipynb", address) == course_address.binder_badge(address) == ""
+
+
 def test_a_failing_cell_stops_the_build_and_names_itself(folder, capsys):
     source = folder / "lessons" / "09_tiny.py"
     source.write_text(source.read_text(encoding="utf-8").replace("plt.show()", "plt.shw()"), encoding="utf-8")
@@ -172,7 +220,7 @@ def test_badge_and_colab_setup_only_with_a_public_address(folder):
     badge = "colab.research.google.com/github/someone/course/blob/v1/notebooks/solutions/09_tiny.ipynb"
     assert badge in public.cells[0].source and "![Open In Colab]" in public.cells[0].source
     assert '"https://github.com/someone/course"' in public.cells[1].source
-    assert '"-b", "v1"' in public.cells[1].source
+    assert '"-b", ref,' in public.cells[1].source and '"v1"' in public.cells[1].source
     compile(public.cells[1].source, "setup", "exec")
 
 
