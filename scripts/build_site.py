@@ -66,8 +66,8 @@ def stage(root: Path, source: Path, address: tuple[str, str]) -> int:
     write(source / pages.SOLUTIONS, pages.solutions_page(solutions))
     legal = [read(root / name) for name in ("LICENSE", "LICENSE-docs", "CITATION.cff")]
     write(source / pages.LICENCE, pages.licence_page(*legal))
-    for file in (Path(__file__).resolve().parent / "site").glob("*"):
-        place = source if file.suffix == ".py" else source / "_static"
+    for file in (Path(__file__).resolve().parent / "site").glob("*.*"):
+        place = source / {".py": "", ".html": "_templates"}.get(file.suffix, "_static")
         place.mkdir(exist_ok=True)
         shutil.copy(file, place)
     return len(every_page)
@@ -89,7 +89,8 @@ def run_sphinx(source: Path, out: Path, settings: dict[str, str]) -> None:
 def build(root: Path, out: Path, address: tuple[str, str]) -> int:
     """The site of the repository at `root` in the folder `out`, which is replaced only when all went well."""
     project = tomllib.loads(read(root / "pyproject.toml"))["project"]
-    settings = {"project": pages.title_of(read(root / "README.md"), "README.md"), "release": project["version"]}
+    title = pages.title_of(read(root / "README.md"), "README.md")
+    settings = {"project": title, "html_title": title, "release": project["version"]}
     with tempfile.TemporaryDirectory(prefix="course-site-") as folder:
         source, result = Path(folder) / "source", Path(folder) / "html"
         count = stage(root, source, address)

@@ -33,6 +33,7 @@ GUIDES = ("instructor-guide", "offline-kit", "colab", "hosting", "troubleshootin
 CODE = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1[`~]*[ \t]*$|(?<!`)(`+)(?!`).+?(?<!`)\2(?!`)", re.M | re.S)
 BADGE = re.compile(r"\[!\[([^\]]+)\]\(https?://[^)\s]+\)\]\(([^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])+)\]\(([^()\s]+)\)")
+TEST_MARK = re.compile(r"^# NBVAL_\w+\n", re.M)  # for the tests of the notebooks, nothing to a reader
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z*`\"(])")
 
 
@@ -135,7 +136,9 @@ def notebook_page(notebook, path: str, rewrite, twin: str):
     for index, cell in enumerate(page.cells):
         if cell.cell_type == "markdown":
             cell.source = rewrite(cell.source)
-        elif has_figure(cell):
+            continue
+        cell.source = TEST_MARK.sub("", cell.source)
+        if has_figure(cell):
             cell.metadata["mystnb"] = {"image": {"alt": figure_text(notebook, index, path)}}
     copy = "" if solved else f" With the exercises solved: [its solution](/{twin})."
     note = f"{{download}}`This notebook as a file </files/{path}>` runs in the course folder, as `{path}`.{copy}"

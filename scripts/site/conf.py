@@ -14,8 +14,9 @@ exclude_patterns = ["files/**"]  # the notebooks as downloads
 
 html_theme = "furo"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["course.css"]
-html_js_files = [("search_from_disk.js", {"priority": 10})]
+html_js_files = ["course.js"]
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 html_copy_source = False
 html_show_sourcelink = False

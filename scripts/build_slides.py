@@ -1,0 +1,125 @@
+"""Build the slides of the lessons: one reveal.js deck for each, and a page that lists them. `make slides`.
+
+python scripts/build_slides.py                  into build/slides/; open build/slides/index.html, no network needed
+python scripts/build_slides.py --only 02        one lesson
+python scripts/build_slides.py --out FOLDER     into another folder
+
+reveal.js is copied from the package sphinx-revealjs, which carries it; `pip install -e ".[site]"` brings that and the
+rest. What goes on a slide and what into the speaker notes: lesson_slides.py.
+"""
+
+import argparse
+import base64
+import importlib.util
+import shutil
+import sys
+import tempfile
+from html import escape
+from pathlib import Path
+from string import Template
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "slides"
+PARTS = Path(__file__).resolve().parent / "slides"  # templates and style
+TOOLS = {"sphinx_revealjs": "sphinx-revealjs", "markdown_it": "markdown-it-py", "pygments": "Pygments"}
+MISSING = 'The slides need {}. Install what is missing: .venv/bin/python -m pip install -e ".[site]"'
+REVEAL = ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "dist/theme/fonts/source-sans-pro",
+          "plugin/notes/notes.js", "LICENSE")  # fmt: skip
+
+absent = [name for module, name in TOOLS.items() if importlib.util.find_spec(module) is None]
+if not absent:
+    import nbformat
+    from lesson_slides import Deck, Slide, make_deck
+    from site_pages import SiteError, plain
+    from slide_blocks import FORMATTER, MARKDOWN, inline
+
+
+def copy_reveal(out: Path) -> None:
+    """What a deck loads of reveal.js, with its licence, below out/reveal."""
+    package = Path(importlib.util.find_spec("sphinx_revealjs").origin).parent
+    for name in REVEAL:
+        source, target = package / "_static" / "revealjs" / name, out / "reveal" / name
+        if not source.exists():
+            raise SiteError(f"this version of sphinx-revealjs has no {name} of reveal.js: install another one")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+
+
+def slide_html(slide: "Slide", number: int) -> str:
+    level = "h1" if slide.kind == "title" else "h2"
+    tag = f' <span class="tag">{escape(slide.tag)}</span>' if slide.tag else ""
+    body, in_list = [], False
+    for block in slide.blocks:
+        if block.html.startswith("<li>") != in_list:
+            body.append("</ul>" if in_list else "<ul>")
+            in_list = not in_list
+        body.append(block.html)
+    body.append("</ul>" if in_list else "")
+    notes = "".join(MARKDOWN.render(text) for text in slide.notes)
+    aside = f'<aside class="notes">{notes}</aside>' if notes else ""
+    heading = f"<{level}>{inline(slide.heading)}{tag}</{level}>"
+    return f'<section id="slide-{number}" class="{slide.kind}">\n{heading}\n{"".join(body)}\n{aside}\n</section>'
+
+
+def deck_html(deck: "Deck", template: Template) -> str:
+    number, stacks = 0, []
+    for stack in deck.stacks:
+        slides = []
+        for slide in stack:
+            number += 1
+            slides.append(slide_html(slide, number))
+        stacks.append("<section>\n" + "\n".join(slides) + "\n</section>")
+    return template.substitute(title=escape(deck.stacks[0][0].heading), slides="\n".join(stacks))
+
+
+def build(notebooks: list[Path], out: Path) -> list[tuple[str, int]]:
+    """The decks of these notebooks in the folder `out`, replaced when all went well; [(title, slides), ...]."""
+    template, index = (Template((PARTS / name).read_text(encoding="utf-8")) for name in ("deck.html", "index.html"))
+    built, rows = [], []
+    with tempfile.TemporaryDirectory(prefix="course-slides-") as folder:
+        result = Path(folder) / "slides"
+        (result / "figures").mkdir(parents=True)
+        copy_reveal(result)
+        style = (PARTS / "slides.css").read_text(encoding="utf-8") + FORMATTER.get_style_defs("pre.code")
+        (result / "slides.css").write_text(style, encoding="utf-8")
+        for path in notebooks:
+            deck = make_deck(nbformat.read(path, as_version=4), path.stem)
+            (result / f"{path.stem}.html").write_text(deck_html(deck, template), encoding="utf-8")
+            for name, encoded in deck.figures.items():
+                (result / "figures" / name).write_bytes(base64.b64decode(encoded))
+            title, count = plain(deck.stacks[0][0].heading), sum(map(len, deck.stacks))
+            built.append((title, count))
+            rows.append(f'<li><a href="{path.stem}.html">{escape(title)}</a> <span>{count} slides</span></li>')
+        (result / "index.html").write_text(index.substitute(decks="\n".join(rows)), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(result, out)
+    return built
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="NN", help="lessons whose file name starts with this, e.g. 02")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the slides go (is replaced)")
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if absent:
+        print(MISSING.format(" and ".join(absent)), file=sys.stderr)
+        return 2
+    notebooks = sorted(options.notebooks.glob(f"{options.only}*.ipynb"))
+    if not notebooks:
+        print(f"no notebook in {options.notebooks} starts with '{options.only}': make notebooks", file=sys.stderr)
+        return 2
+    try:
+        for title, count in build(notebooks, options.out):
+            print(f"{count:4} slides  {title}")
+    except SiteError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Open {options.out / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

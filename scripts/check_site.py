@@ -1,0 +1,211 @@
+"""Look at every page of build/site and every slide of build/slides in Chromium. `make site-check`.
+
+python scripts/check_site.py                         what is there: build/site, and build/slides
+python scripts/check_site.py --site FOLDER           another folder (--slides FOLDER for the decks)
+python scripts/check_site.py --browser PROGRAM       this Chromium or Chrome
+python scripts/check_site.py --axe axe.min.js        with the accessibility rules of axe-core too (its own copy of it)
+
+Pages are opened from disk, as a reader would, and every request to another host is refused and reported. A Chromium
+or Chrome of this computer is used, never one that was downloaded. Exit code 0: nothing found; 1: something; 2: no
+browser or nothing to look at.
+"""
+
+import argparse
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = Path(__file__).resolve().parent / "site" / "checks"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+APPS = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+)
+FROM_DISK = ("file", "data", "blob", "about")
+DESKTOP, PHONE, SLIDE = ({"width": w, "height": h} for w, h in ((1280, 900), (360, 740), (1280, 720)))
+SEARCH_WORD = "BatchNorm"
+MAX_TABS = 40
+
+
+def find_browser(named: str | None = None) -> str | None:
+    """The program to look with: the one that was named, or the first Chromium or Chrome of this computer."""
+    if named:
+        return shutil.which(named)
+    found = [shutil.which(name) for name in BROWSERS] + [app for app in APPS if Path(app).is_file()]
+    return next((program for program in found if program), None)
+
+
+class Looker:
+    """One browser, and the findings of all pages: {page: [what is wrong]}."""
+
+    def __init__(self, browser, axe: Path | None = None):
+        self.context = browser.new_context(viewport=DESKTOP)
+        self.axe = axe.read_text(encoding="utf-8") if axe else None
+        self.findings: dict[str, list[str]] = {}
+        self.facts: dict[Path, dict] = {}
+
+    def add(self, name: str, findings) -> None:
+        kept = self.findings.setdefault(name, [])
+        kept += [finding for finding in findings if finding not in kept]
+
+    def open(self, path: Path, name: str, query: str = "", size=DESKTOP):
+        """A page at its address on disk. What its console, its requests and its scripts complain about is a finding."""
+        page = self.context.new_page()
+        page.set_viewport_size(size)
+
+        def refuse_other_hosts(route):
+            scheme = urlsplit(route.request.url).scheme
+            if scheme in FROM_DISK:
+                route.continue_()
+            else:
+                self.add(name, [f"asks another host: {route.request.url}"])
+                route.abort()
+
+        page.route("**/*", refuse_other_hosts)
+        page.on("console", lambda m: m.type in ("error", "warning") and self.add(name, [f"console: {m.text[:200]}"]))
+        page.on("pageerror", lambda error: self.add(name, [f"script error: {error}"]))
+        page.on("requestfailed", lambda r: self.add(name, [f"not loaded: {r.url}"] if r.url[:4] == "file" else []))
+        page.goto(path.resolve().as_uri() + query, wait_until="load")
+        return page
+
+    def look_at_page(self, path: Path, name: str) -> None:
+        page = self.open(path, name)
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.evaluate("Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode().catch(() => 0))))")
+        facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
+        self.facts[path.resolve()] = facts
+        self.add(name, facts["findings"])
+        if self.axe:
+            page.evaluate(self.axe)
+            broken = page.evaluate(
+                "axe.run({preload: false}).then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))"
+            )
+            self.add(name, [f"axe: {impact}, {rule}: {html[:110]}" for impact, rule, html in broken])
+        page.set_viewport_size(PHONE)
+        self.add(name, page.evaluate((SCRIPTS / "phone_facts.js").read_text(encoding="utf-8")))
+        page.close()
+
+    def look_at_deck(self, path: Path, name: str) -> int:
+        page = self.open(path, name, size=SLIDE)
+        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=20_000)
+        slides = page.evaluate((SCRIPTS / "slide_facts.js").read_text(encoding="utf-8"))
+        facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
+        self.facts[path.resolve()] = facts
+        self.add(name, [*slides["findings"], *facts["findings"]])
+        page.close()
+        return slides["count"]
+
+    def try_search(self, folder: Path) -> None:
+        name = "search.html"
+        page = self.open(folder / name, name, f"?q={SEARCH_WORD}")
+        try:
+            page.wait_for_selector("#search-results li a", timeout=15_000)
+        except Exception:
+            return self.add(name, [f"a search for {SEARCH_WORD} finds nothing"])
+        links = page.evaluate("[...document.querySelectorAll('#search-results li a')].map(a => a.href)")
+        self.add(name, [f"a result leads nowhere: {link}" for link in links if not on_disk(link).is_file()])
+        page.close()
+
+    def try_keyboard(self, path: Path, name: str) -> None:
+        """The first Tab reaches a link that skips the navigation, later ones the navigation itself."""
+        page = self.open(path, name)
+        page.keyboard.press("Tab")
+        first = page.evaluate("document.activeElement.getAttribute('href') || ''")
+        if not first.startswith("#") or not page.evaluate("id => !!document.getElementById(id)", first[1:]):
+            self.add(name, ["the first Tab does not reach a link that skips to the content"])
+        inside = "!!document.activeElement.closest('nav, [role=navigation], aside, .sidebar-tree') && !!document.activeElement.href"
+        for _ in range(MAX_TABS):
+            page.keyboard.press("Tab")
+            if page.evaluate(inside):
+                break
+        else:
+            self.add(name, [f"{MAX_TABS} times Tab do not reach the navigation"])
+        page.close()
+
+    def follow_links(self, root: Path) -> int:
+        """Every link to a file leads to one below `root`, every anchor to an id. Returns how many links leave the site."""
+        outside = 0
+        for path, facts in self.facts.items():
+            for link in set(facts["links"]):
+                parts = urlsplit(link)
+                if parts.scheme != "file":
+                    outside += parts.scheme in ("http", "https")
+                    continue
+                target, anchor, name = on_disk(link), unquote(parts.fragment), path.relative_to(root).as_posix()
+                if not target.is_file() or not target.is_relative_to(root):
+                    self.add(name, [f"the link leads nowhere: {target}"])
+                elif anchor and not anchor.startswith("/") and target in self.facts:
+                    if anchor not in self.facts[target]["ids"]:
+                        self.add(name, [f"no such place: {target.name}#{anchor}"])
+        return outside
+
+
+def on_disk(link: str) -> Path:
+    from urllib.request import url2pathname
+
+    return Path(url2pathname(urlsplit(link).path)).resolve()
+
+
+def check_site(looker: Looker, folder: Path) -> str:
+    pages = sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts)
+    for path in pages:
+        looker.look_at_page(path, path.relative_to(folder).as_posix())
+    if (folder / "search.html").is_file():
+        looker.try_search(folder)
+    looker.try_keyboard(folder / "index.html", "index.html")
+    outside = looker.follow_links(folder.resolve())
+    return f"{folder}: {len(pages)} pages; {outside} links to other places, not followed"
+
+
+def check_slides(looker: Looker, folder: Path) -> str:
+    looker.look_at_page(folder / "index.html", "index.html")
+    decks = sorted(folder.glob("[0-9][0-9]_*.html"))
+    slides = sum(looker.look_at_deck(path, path.name) for path in decks)
+    looker.follow_links(folder.resolve())
+    return f"{folder}: {len(decks)} decks, {slides} slides"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--site", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
+    parser.add_argument("--slides", type=Path, default=ROOT / "build" / "slides", metavar="FOLDER")
+    parser.add_argument("--browser", metavar="PROGRAM", help="the Chromium or Chrome to use")
+    parser.add_argument("--axe", type=Path, metavar="FILE", help="axe.min.js of axe-core, for its accessibility rules")
+    options = parser.parse_args(arguments)
+    there = [(check, at) for check, at in ((check_site, options.site), (check_slides, options.slides))
+             if (at / "index.html").is_file()]  # fmt: skip
+    if not there:
+        print(f"Nothing to look at: no index.html in {options.site} or {options.slides}. Run make site, make slides.")
+        return 2
+    if importlib.util.find_spec("playwright") is None:
+        print('The check needs Playwright: .venv/bin/python -m pip install -e ".[browser]"', file=sys.stderr)
+        return 2
+    program = find_browser(options.browser)
+    if not program:
+        wanted = options.browser or ", ".join(BROWSERS[:4])
+        print(f"No browser found ({wanted}). Install Chromium or Chrome, or name it: --browser PATH", file=sys.stderr)
+        return 2
+    from playwright.sync_api import sync_playwright
+
+    found = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        for check, folder in there:
+            looker = Looker(browser, options.axe)
+            print(check(looker, folder), flush=True)
+            for name, findings in looker.findings.items():
+                for finding in findings:
+                    found += 1
+                    print(f"  {name}: {finding}")
+        browser.close()
+    print(f"{found} findings" if found else "Nothing found")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

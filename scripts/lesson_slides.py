@@ -1,0 +1,270 @@
+"""The rule that turns an executed lesson into slides.
+
+A slide shows what a room looks at; what a teacher says goes into the speaker notes (key S).
+- Title and goals are a slide each. Every "## section" starts a new stack: its title and first sentence.
+- Prose goes into the notes. On the slide stay lists, tables, and the sentences with a **bold** word, which is how the
+  lessons mark a new term.
+- "**Predict:**" is a slide of its own, before the code that answers it.
+- Code stands above its output; a figure has its sentence below. The first sentence of the text after it appears on the
+  next click. What does not fit together is split, long output is cut after two slides.
+- An exercise shows the task and the starter; hints and solution are in the notes. A quiz question shows its options,
+  and each click explains one.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from notebook_hygiene import FIGURE_SENTENCE, tagged
+from site_pages import SiteError, figure_text, plain, sentences
+from slide_blocks import (
+    CODE_SIZES,
+    MARKDOWN,
+    ROOM,
+    TEST_MARK,
+    Block,
+    best_size,
+    code_block,
+    code_height,
+    figure_block,
+    inline,
+    list_blocks,
+    output_pages,
+    table_blocks,
+    text_block,
+)
+
+PREDICT, EXERCISE = "**Predict:**", re.compile(r"\*\*(Exercise \d\d\.\d+.*?)\*\*\s*", re.S)
+DETAILS = re.compile(r"<details>\s*<summary>(.+?)</summary>(.*?)</details>", re.S)
+LONGEST_READING = 190  # letters of a sentence that may appear below an output
+
+
+@dataclass
+class Slide:
+    heading: str
+    blocks: list[Block] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kind: str = ""  # its class in slides.css
+    tag: str = ""  # a word beside the heading
+
+    @property
+    def room(self) -> float:
+        return ROOM - sum(block.height for block in self.blocks)
+
+
+def parts_of(markdown: str) -> list[tuple[str, str]]:
+    """The top-level parts of a Markdown text as (kind, source): heading, paragraph, bullet_list, table, fence, ..."""
+    lines = markdown.splitlines()
+    tokens = [t for t in MARKDOWN.parse(markdown) if t.level == 0 and t.map and t.nesting >= 0]
+    return [(t.type.removesuffix("_open"), "\n".join(lines[t.map[0] : t.map[1]]).strip()) for t in tokens]
+
+
+def items_of(source: str) -> list[str]:
+    return [" ".join(item.split()) for item in re.split(r"^(?:[-*]|\d+[.)])\s+", source, flags=re.M)[1:]]
+
+
+def key_sentences(paragraph: str) -> list[str]:
+    return [sentence for sentence in sentences(paragraph) if re.search(r"\*\*[^*]+\*\*", sentence)]
+
+
+class Deck:
+    """Slides in the making. `stacks` holds one list of slides for each section of the lesson."""
+
+    def __init__(self, notebook, name: str):
+        self.notebook, self.name = notebook, name
+        self.stacks: list[list[Slide]] = []
+        self.figures: dict[str, str] = {}  # file name: base64
+        self.section = self.lead = ""
+        self.said: list[str] = []  # prose on its way to the notes of the next slide
+        self.task: tuple[str, list[str]] | None = None
+
+    def add(self, slide: Slide, new_stack: bool = False) -> Slide:
+        """Put a slide at the end, on as many slides as its blocks need; returns the last of them."""
+        slide.notes = [*self.said, *slide.notes]
+        self.said = []
+        if new_stack or not self.stacks:
+            self.stacks.append([])
+        blocks, slide.blocks = slide.blocks, []
+        for block in blocks:
+            if slide.blocks and block.height > slide.room:
+                self.stacks[-1].append(slide)
+                slide = Slide(slide.heading, kind=slide.kind, tag="continued")
+            slide.blocks.append(block)
+        self.stacks[-1].append(slide)
+        return slide
+
+    def title(self, cell) -> None:
+        parts = parts_of(cell.source)
+        heading = plain(parts[0][1].removeprefix("# "))
+        prose = [text for kind, text in parts[1:] if kind == "paragraph" and not text.startswith("[![")]
+        time = [text for text in prose if text.startswith(("Measured:", "Time:"))]
+        rest = [text for text in prose if text not in time]
+        blocks = [text_block(sentences(rest[0])[0])] if rest else []
+        self.add(Slide(heading, [*blocks, *(text_block(text, "small") for text in time)], rest, "title"), True)
+        self.section = heading
+
+    def prose(self, cell, after_code: bool) -> None:
+        """One Markdown cell between code: see the rule at the top of this file."""
+        parts, source = [], cell.source
+        exercise = EXERCISE.search(source)
+        if exercise:
+            task = source[exercise.end() :].strip()
+            self.task = (plain(exercise[1]).rstrip("."), [text for _, text in parts_of(task)])
+            source = source[: exercise.start()]
+        for kind, text in parts_of(source):
+            before, predict, question = text.partition(PREDICT)
+            if kind == "paragraph" and predict:
+                parts += [("paragraph", before)] if before.strip() else []
+                parts.append(("predict", question.strip()))
+            else:
+                parts.append((kind, text))
+        if parts and after_code and parts[0][0] == "paragraph" and self.stacks:
+            self.reading(parts.pop(0)[1])
+            if parts and FIGURE_SENTENCE in cell.source and parts[0][0] == "paragraph":
+                self.reading(parts.pop(0)[1])
+        opens = bool(parts) and parts[0][0] == "heading" and parts[0][1].startswith("## ")
+        heading, blocks, notes = self.section, [], []
+        for kind, text in parts:
+            if kind == "heading":
+                self.points(heading, blocks, notes, opens)
+                heading, blocks, notes = text.lstrip("# "), [], []
+                self.section = heading if text.startswith("## ") else self.section
+            elif kind in ("bullet_list", "ordered_list"):
+                blocks += list_blocks(items_of(text))
+            elif kind == "table":
+                blocks += table_blocks(text)
+            elif kind == "fence":
+                code = "\n".join(text.splitlines()[1:-1])
+                blocks.append(code_block(code, best_size([code], ROOM) or CODE_SIZES[-1]))
+            elif kind == "predict":
+                opens = self.points(heading, blocks, notes, opens)
+                blocks, notes = [], []
+                self.add(Slide("Predict", [text_block(question_of(text), "big")], ["Collect answers first."], "predict"))
+            elif kind == "paragraph":
+                first = opens and not blocks and not notes
+                shown = key_sentences(text) or (sentences(text)[:1] if first else [])
+                blocks += [text_block(sentence) for sentence in shown]
+                notes.append(text)
+                self.lead = sentences(text)[0]
+        self.points(heading, blocks, notes, opens)
+
+    def points(self, heading: str, blocks: list[Block], notes: list[str], opens: bool) -> bool:
+        """A slide for what prose leaves to be shown, or its words into the notes of the next; False: no longer opens."""
+        if blocks or opens:
+            self.add(Slide(heading, blocks, notes, "section" if opens else ""), opens)
+            self.lead = ""
+        else:
+            self.said += notes
+        return False
+
+    def reading(self, text: str) -> None:
+        """Prose right after an output: into the notes of that slide, and its main sentence below the output."""
+        slide = self.stacks[-1][-1]
+        kept = [s for s in sentences(text) if FIGURE_SENTENCE not in s]
+        slide.notes.append(" ".join(kept))
+        main = next(iter(key_sentences(" ".join(kept)) or kept), "")
+        if main and len(plain(main)) <= LONGEST_READING and not main.endswith(":"):
+            block = text_block(main, "reading fragment")
+            if block.height <= slide.room:
+                slide.blocks.append(block)
+
+    def code(self, cell, index: int) -> None:
+        source = TEST_MARK.sub("", cell.source).strip("\n")
+        printed = "".join(output.get("text", "") for output in cell.outputs).strip("\n")
+        images = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+        tag = "type along" if tagged(cell, "type-along") else ""
+        top = [text_block(self.lead, "small")] if 0 < len(plain(self.lead)) <= LONGEST_READING else []
+        self.lead = ""
+        room = ROOM - sum(block.height for block in top)
+        size = best_size([source, printed], room) if printed else best_size([source], room)
+        if printed and size:
+            blocks = [code_block(source, size), code_block(printed, size, "output")]
+            slide = self.add(Slide(self.section, [*top, *blocks], tag=tag))
+        else:
+            slide = self.add(Slide(self.section, [*top, *self.long_code(source, room)], tag=tag))
+            for page in output_pages(printed) if printed else []:
+                block = code_block(page, best_size([page], ROOM) or CODE_SIZES[-1], "output")
+                slide = self.add(Slide(self.section, [block], tag="output"))
+        for number, encoded in enumerate(images):
+            file = f"{self.name}-{index}-{number}.png"
+            self.figures[file] = encoded
+            text = figure_text(self.notebook, index, self.name)
+            block, scale = figure_block(encoded, f"figures/{file}", text, slide.room)
+            if scale < 0.8:  # too small below the code: a slide of its own
+                block, _ = figure_block(encoded, f"figures/{file}", text)
+                slide = self.add(Slide(self.section, [], tag="figure"))
+            slide.blocks.append(block)
+
+    def long_code(self, source: str, room: float) -> list[Block]:
+        """Code as one block, or cut at an empty line or in the middle when it is too long even at the smallest size."""
+        size = best_size([source], room)
+        lines = source.splitlines()
+        if size or len(lines) < 2:
+            return [code_block(source, size or CODE_SIZES[-1])]
+        smallest = CODE_SIZES[-1]
+        fits = [n for n in range(1, len(lines)) if code_height("\n".join(lines[:n]), smallest) <= room]
+        cut = max([n for n in fits if not lines[n].strip()] or fits[-1:] or [1])
+        return [code_block("\n".join(lines[:cut]), smallest), *self.long_code("\n".join(lines[cut:]).strip("\n"), ROOM)]
+
+    def exercise(self, cell) -> None:
+        heading, paragraphs = self.task or (self.section, [])
+        self.task, self.lead = None, ""
+        blocks = [text_block(text) for text in paragraphs]
+        source = TEST_MARK.sub("", cell.source).strip("\n")
+        room = ROOM - sum(block.height for block in blocks)
+        self.add(Slide(heading, [*blocks, *self.long_code(source, max(room, 200))], kind="task"))
+
+    def hints(self, cell) -> None:
+        for name, text in DETAILS.findall(cell.source):
+            self.stacks[-1][-1].notes.append(f"**{name}**\n\n{text.strip()}")
+
+    def quiz(self, text: str) -> None:
+        questions = re.split(r"^\*\*(?=\d+\. )", text, flags=re.M)[1:]
+        for number, question in enumerate(questions, start=1):
+            asked, _, options = question.partition("**\n")
+            asked = re.sub(r"^\d+\.\s+", "", " ".join(asked.split()))
+            blocks = [text_block(f"**{asked}**")]
+            for letter, (option, why) in zip("ABCDEF", DETAILS.findall(options), strict=False):
+                why = " ".join(why.split())
+                right = " right" if why.startswith("Right") else ""
+                shown = Block(f'<p class="option">{letter} · {option}</p>', text_block(option).height)
+                reason = text_block(why, "small")
+                html = f'<p class="small fragment why{right}">{inline(why)}</p>'
+                blocks.append(Block(shown.html + html, shown.height + reason.height))
+            self.add(Slide(f"Quiz {number}", blocks, kind="quiz"), number == 1)
+
+    def end(self, cell) -> None:
+        texts = [text for kind, text in parts_of(cell.source) if kind == "paragraph"]
+        self.add(Slide("That was it", [text_block(text) for text in texts], kind="section"), True)
+
+
+def question_of(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def make_deck(notebook, name: str) -> Deck:
+    """The slides of one executed learner's notebook; SiteError names the notebook when it is not a lesson."""
+    cells = notebook.cells
+    if not cells or not cells[0].source.startswith("# "):
+        raise SiteError(f"{name}: the first cell of a lesson starts with its title, '# 02 · Title'")
+    deck = Deck(notebook, name)
+    deck.title(cells[0])
+    starts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and "## Quiz" in cell.source]
+    after = [i for i, cell in enumerate(cells) if cell.source.startswith("## Further reading")]
+    quiz = range(starts[0], after[0] if after else len(cells) - 1) if starts else range(0)
+    after_code = False
+    for index, cell in enumerate(cells[1:-1], start=1):
+        if index in quiz:
+            if index == quiz[0]:
+                deck.quiz("\n\n".join(cells[i].source for i in quiz))
+        elif cell.cell_type == "code":
+            if tagged(cell, "exercise"):
+                deck.exercise(cell)
+            elif not tagged(cell, "setup"):  # the same in every lesson, and nothing to look at
+                deck.code(cell, index)
+        elif tagged(cell, "hints"):
+            deck.hints(cell)
+        else:
+            deck.prose(cell, after_code)
+        after_code = cell.cell_type == "code" and not tagged(cell, "setup") and not tagged(cell, "exercise")
+    deck.end(cells[-1])
+    return deck
