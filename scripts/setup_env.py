@@ -3,6 +3,7 @@
     python scripts/setup_env.py                      make it, or do nothing when it is ready
     python scripts/setup_env.py --python python3.12  from this Python instead of the first suitable one
     python scripts/setup_env.py --torch cpu          which PyTorch: auto, cpu, pypi, or what `uv --torch-backend` takes
+    python scripts/setup_env.py --wheels FOLDER      from the wheels of an offline kit; the network is never used
 
 Standard library only. The syntax is that of old Pythons on purpose: they must get far enough to say they are too old.
 The environment counts as ready when .venv/course-ready.json stands in it. That file is written last.
@@ -12,15 +13,19 @@ from __future__ import print_function
 
 import argparse
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
+import zipfile
 
 NEEDED = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -97,6 +102,18 @@ def version_of(python):
         return None
 
 
+def this_platform():
+    """What an offline kit calls this computer. Names it has no wheels for are long enough to be understood."""
+    machine = platform.machine().lower()
+    if sys.platform.startswith("linux"):
+        return {"x86_64": "linux", "aarch64": "linux-arm"}.get(machine, "linux on " + machine)
+    if sys.platform == "darwin":
+        return "macos" if machine == "arm64" else "macos on " + machine
+    if sysconfig.get_platform() == "win-amd64":  # of this Python, which may run translated on another processor
+        return "windows"
+    return sysconfig.get_platform()
+
+
 def find_python(wanted):
     """The Python to build from: the one asked for, else the one running this, else the newest usual one on the PATH."""
     inside = os.path.realpath(sys.prefix) == os.path.realpath(VENV)  # started from the activated environment itself
@@ -148,12 +165,53 @@ def check_disk(gigabytes, *folders):
         free = shutil.disk_usage(folder).free / 1e9
         if free < gigabytes:
             hint = (
-                "" if gigabytes == GIGABYTES["small"] else "\nThe CPU-only PyTorch needs far less: make TORCH=cpu ..."
+                "\nThe CPU-only PyTorch needs far less: make TORCH=cpu ..." if gigabytes == GIGABYTES["large"] else ""
             )
             raise SetupError(
-                "Not enough disk space: about %d GB are needed in %s, %.1f GB are free.%s"
+                "Not enough disk space: about %.2g GB are needed in %s, %.1f GB are free.%s"
                 % (gigabytes, folder, free, hint)
             )
+
+
+def wheel_list(folder, version):
+    """The file of an offline kit that lists what this computer and this Python need, with checksums."""
+    path = os.path.join(folder, "%s-%d.%d.txt" % ((this_platform(),) + version))
+    if os.path.isfile(path):
+        return path
+    names = [os.path.basename(name)[:-4] for name in sorted(glob.glob(os.path.join(folder, "*.txt")))]
+    raise SetupError(
+        "The offline kit has no packages for %s with Python %d.%d.\n" % ((this_platform(),) + version)
+        + "It has them for: %s." % (", ".join(" with Python ".join(name.rsplit("-", 1)) for name in names) or "nothing")
+    )
+
+
+def unpacked_gigabytes(folder, listed):
+    """What the listed wheels take once installed, with a tenth of room."""
+    wanted = set(
+        re.sub("[-_.]+", "_", name).lower() for name in re.findall(r"^([^=\n]+==[^ \n]+)", listed, re.MULTILINE)
+    )
+    total = 0
+    for path in glob.glob(os.path.join(folder, "*.whl")):
+        name, version = os.path.basename(path).split("-")[:2]
+        if re.sub("[-_.]+", "_", name + "==" + version).lower() in wanted:
+            with zipfile.ZipFile(path) as archive:
+                total += sum(entry.file_size for entry in archive.infolist())
+    return 1.1 * total / 1e9
+
+
+def explain_kit(output, folder):
+    """`explain` for a failure while installing from an offline kit."""
+    tail = "\n".join("  " + line for line in output.splitlines()[-8:])
+    if re.search("DO NOT MATCH THE HASHES|BadZipFile|Wheel .* is invalid|has an invalid wheel", output):
+        return SetupError(tail + "\nA file of the offline kit is damaged. Copy the kit again, or run its verify.py.")
+    if re.search(NO_BUILD + "|Could not find a version|is not a supported wheel", output):
+        return SetupError(
+            tail
+            + "\nA package is missing in %s, or this system is too old for it\n" % folder
+            + "(the kit is made for Linux with glibc 2.28 or newer, macOS 13 or newer, Windows with 64 bits).\n"
+            "The kit's verify.py says whether a file is missing."
+        )
+    return explain(output, "installing")
 
 
 def explain(output, doing):
@@ -177,11 +235,11 @@ def explain(output, doing):
     return SetupError(tail + "\n%s failed; the lines above say why." % doing.capitalize())
 
 
-def create(python):
+def create(python, *options):
     """An empty environment, marked as ours before anything else is in it."""
     os.mkdir(VENV)
     open(OURS, "w").close()
-    status, output = run([python, "-m", "venv", VENV], quiet=True)
+    status, output = run([python, "-m", "venv"] + list(options) + [VENV], quiet=True)
     if status and re.search("ensurepip|No module named venv|python3[.0-9]*-venv", output):
         raise SetupError(
             "This Python cannot make environments: its venv or ensurepip module is missing.\n"
@@ -243,6 +301,31 @@ def install(wanted_torch):
     return "pypi"
 
 
+def install_from_kit(folder, listed):
+    """Exactly the wheels in a kit's list, then the course itself. Returns which PyTorch it was.
+
+    The kit brings its own pip: a Python without ensurepip, as Debian splits it, has none. --isolated: neither settings
+    of this computer nor variables can send pip to a network. pip checks every wheel against its checksum.
+    """
+    with open(listed) as file:
+        text = file.read()
+    check_disk(unpacked_gigabytes(folder, text), ROOT)
+    version = re.search(r"^pip==(\S+)", text, re.MULTILINE)
+    pip = os.path.join(folder, "pip-%s-py3-none-any.whl" % (version.group(1) if version else ""))
+    if not os.path.isfile(pip):
+        raise SetupError("The offline kit is not complete: %s is missing. Run its verify.py." % pip)
+    options = ["install", "--isolated", "--no-index", "--disable-pip-version-check", "--no-cache-dir", "--no-compile"]
+    say("Installing the packages from %s; this takes some minutes." % folder)
+    for command in (
+        [VENV_PYTHON, os.path.join(pip, "pip")] + options + ["--find-links", folder, "--require-hashes", "-r", listed],
+        [VENV_PYTHON, "-m", "pip"] + options + ["--no-deps", "--no-build-isolation", "-e", "."],
+    ):
+        status, output = run(command, quiet=True)
+        if status:
+            raise explain_kit(output, folder)
+    return "cpu" if re.search(r"^torch==\S+\+cpu", text, re.MULTILINE) else "pypi"
+
+
 def quiet_lab():
     """JupyterLab then opens without asking whether it may fetch news."""
     folder = os.path.join(VENV, "etc", "jupyter", "labconfig")
@@ -257,6 +340,7 @@ def make_environment(options):
     if is_ready(stamp, options.python, options.torch):
         return
     python, version = find_python(options.python)
+    listed = wheel_list(options.wheels, version) if options.wheels else None
     current = version_of(VENV_PYTHON)
     usable = stamp and current == version and options.torch in ("auto", stamp["torch"])
     if os.path.exists(OURS) and not usable:
@@ -271,10 +355,10 @@ def make_environment(options):
         if fresh:
             check_disk(GIGABYTES["small"], ROOT)
             say("Making the private environment .venv with Python %d.%d" % version)
-            create(python)
+            create(python, *(["--without-pip"] if listed else []))
         elif os.path.exists(STAMP):
             os.remove(STAMP)
-        torch = install(options.torch)
+        torch = install_from_kit(options.wheels, listed) if listed else install(options.torch)
         quiet_lab()
         say("Trying it out; the first import is slow.")
         status, output = run([VENV_PYTHON, "-c", "import torch, torchvision, tlhelpers"], quiet=True)
@@ -297,8 +381,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default="", help="build from this Python")
     parser.add_argument("--torch", default="auto", help="auto (default), cpu, pypi, cu130, ...")
+    parser.add_argument("--wheels", default="", help="install from this folder of an offline kit, without a network")
     try:
-        make_environment(parser.parse_args())
+        options = parser.parse_args()
+        options.wheels = os.path.abspath(options.wheels) if options.wheels else ""
+        make_environment(options)
     except SetupError as error:
         say("\n" + str(error))
         return 1

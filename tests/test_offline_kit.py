@@ -1,0 +1,508 @@
+"""scripts/offline_kit.py with a made-up course and made-up wheels: what is in the kit, what goes wrong, what is left.
+
+uv and pip's download are played by `Market.run`; git, and the installation that the start script does, are real.
+"""
+
+import base64
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import kit_wheels
+import offline_kit
+import pytest
+import setup_env
+from kit_wheels import KitError, Target
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the start script under test is a shell script")
+
+HERE = ".".join(map(str, sys.version_info[:2]))
+SYSTEM = setup_env.this_platform()
+NO_NETWORK = "error: Failed to fetch: `torch`\n  Caused by: dns error\n"
+Usage = namedtuple("Usage", "total used free")
+
+BACKEND = '''
+"""The smallest build backend that can make an editable installation."""
+import pathlib, zipfile
+
+def build_editable(folder, settings=None, metadata=None):
+    name = "tlhelpers-0.0-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
+        info = "tlhelpers-0.0.dist-info/"
+        wheel.writestr("course.pth", str(pathlib.Path.cwd()))
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: tlhelpers\\nVersion: 0.0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return name
+'''
+PROJECT = """
+[project]
+name = "tlhelpers"
+version = "0.0"
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+def make_wheel(folder: Path, name: str, files: dict[str, str], tag: str = "py3-none-any") -> Path:
+    """A wheel of version 1.0 that pip installs."""
+    path, info = folder / f"{name}-1.0-{tag}.whl", f"{name}-1.0.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    record = ""
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{file},sha256={digest},{len(text)}\n"
+            wheel.writestr(file, text)
+        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+    return path
+
+
+def pip_wheel() -> Path:
+    """The pip that comes with Python; Debian keeps it elsewhere."""
+    import ensurepip
+
+    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
+    found = [path for folder in folders for path in folder.glob("pip-*-py3-none-any.whl")]
+    if not found:
+        pytest.skip("this Python brings no wheel of pip")
+    return found[0]
+
+
+class Market:
+    """A made-up package index, and the fake uv and pip that use it."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.fetched, self.asked, self.failures = folder, [], [], {}
+        folder.mkdir()
+        shutil.copy(pip_wheel(), folder)
+        make_wheel(folder, "torch", {"torch/__init__.py": ""})
+        make_wheel(folder, "torchvision", {"torchvision/__init__.py": ""})
+        make_wheel(folder, "jupyter", {"jupyter/__main__.py": "import sys; print('JUPYTER', *sys.argv[1:])"})
+
+    def lock(self) -> str:
+        text = 'lock-version = "1.0"\n'
+        for path in sorted(self.folder.iterdir()):
+            name, version = path.name.split("-")[:2]
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            text += f'[[packages]]\nname = "{name}"\nversion = "{version}"\n'
+            text += f'wheels = [{{ url = "{path.as_uri()}", hashes = {{ sha256 = "{digest}" }} }}]\n'
+        return text
+
+    def run(self, command: list, **environment):
+        words = [str(word) for word in command]
+        step = next((name for name in ("git", "compile", "download", "--version") if name in words), "?")
+        if step == "git":
+            return self.git(command, **environment)
+        if step == "compile":
+            self.asked.append(words)
+            if any(word.startswith("--torch-backend") for word in words) and "backend" in self.failures:
+                return 1, self.failures["backend"]
+        if step == "download":
+            file = words[-1].split("#")[0].rsplit("/", 1)[1]
+            if file.split("-")[0] in self.failures:
+                return 1, self.failures[file.split("-")[0]]
+            self.fetched.append(file)
+            self.download = words
+            shutil.copy(self.folder / file, words[words.index("--dest") + 1])
+        if step in self.failures:
+            return 1, self.failures[step]
+        if step == "compile":
+            Path(words[words.index("--output-file") + 1]).write_text(self.lock())
+        return 0, ""
+
+
+class Kit:
+    """A small course in git, and a place for its kit."""
+
+    def __init__(self, folder: Path, monkeypatch, capsys):
+        self.folder, self.capsys, self.monkeypatch = folder, capsys, monkeypatch
+        self.out, self.course, self.home = folder / "kit", folder / "course", folder / "home"
+        self.market = Market(folder / "market")
+        self.market.git = kit_wheels.run
+        for path, text in {
+            "pyproject.toml": PROJECT,
+            "backend.py": BACKEND,
+            "tlhelpers/__init__.py": "",
+            "tlhelpers/__main__.py": "print('OK  the room check')",
+            "notebooks/00_start_here.ipynb": "{}",
+        }.items():
+            (self.course / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.course / path).write_text(text)
+        (self.course / "scripts").mkdir()
+        shutil.copy(setup_env.__file__, self.course / "scripts")
+        self.home.mkdir()
+        monkeypatch.setattr(kit_wheels, "ROOT", self.course)
+        monkeypatch.setattr(offline_kit, "ROOT", self.course)
+        monkeypatch.setattr(kit_wheels, "run", self.market.run)
+        monkeypatch.setattr(offline_kit, "run", self.market.run)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("The course")
+
+    def git(self, *words: str):
+        settings = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *settings, *words], cwd=self.course, check=True, capture_output=True, text=True)
+
+    def commit(self, text: str):
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "-m", text)
+
+    def make(self, *arguments: str) -> tuple[int, str]:
+        """(exit status, what was printed)"""
+        self.market.fetched.clear()
+        self.market.asked.clear()
+        status = offline_kit.main(["--out", str(self.out), *arguments])
+        printed = self.capsys.readouterr()
+        return status, printed.out + printed.err
+
+    def verify(self) -> tuple[int, str]:
+        return call([sys.executable, "-B", str(self.out / "verify.py")])
+
+    def start(self, *arguments: str, without_network: tuple = ()) -> tuple[int, str]:
+        """Run start-linux.sh as a learner with an empty home would. Their Python has the usual name."""
+        programs = self.folder / "programs"
+        programs.mkdir(exist_ok=True)
+        if not (programs / f"python{HERE}").exists():
+            (programs / f"python{HERE}").symlink_to(os.path.realpath(sys.executable))
+        environment = {
+            "HOME": str(self.home),
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        }
+        return call([*without_network, "sh", str(self.out / "start-linux.sh"), *arguments], env=environment)
+
+
+def call(command: list[str], **options) -> tuple[int, str]:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch, capsys):
+    return Kit(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="session")
+def cut_off() -> tuple[str, ...]:
+    """What runs a command where there is no network at all, not even this computer's own."""
+    prefix = ("unshare", "--map-root-user", "--net")
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody take the network away from a program (unshare)")
+    return prefix
+
+
+def test_what_is_in_the_kit(kit):
+    (kit.course / "notebooks" / "mine.ipynb").write_text("not committed")
+    status, text = kit.make()
+    assert status == 0 and "The kit is ready" in text
+    assert "NOT in the kit, because not committed: 1 changed or new: notebooks/mine.ipynb" in text
+
+    with zipfile.ZipFile(kit.out / "course.zip") as archive:
+        names = set(archive.namelist())
+    assert {"pyproject.toml", "notebooks/00_start_here.ipynb", "scripts/setup_env.py"} <= names
+    assert "notebooks/mine.ipynb" not in names and not any(name.startswith(".git/") for name in names)
+
+    wheels = {path.name for path in (kit.out / "wheels").glob("*.whl")}
+    assert wheels == {path.name for path in kit.market.folder.iterdir()}
+    listed = (kit.out / "wheels" / f"{SYSTEM}-{HERE}.txt").read_text()
+    assert listed.count(" --hash=sha256:") == len(wheels) and "torch==1.0 " in listed
+    about = json.loads((kit.out / "kit.json").read_text())
+    assert about["commit"] == kit.git("rev-parse", "HEAD").stdout.strip()
+    assert [(entry["platform"], entry["python"], entry["torch"]) for entry in about["kits"]] == [(SYSTEM, HERE, "1.0")]
+    assert not [path for path in kit.out.rglob("*") if ".tmp" in path.name or ".fetching" in path.name]
+
+
+def test_start_scripts_are_filled_in_and_have_the_line_ends_of_their_system(kit):
+    assert kit.make("--pythons", "3.12,3.13")[0] == 0
+    for name in ("start-linux.sh", "start-macos.command"):
+        text = (kit.out / name).read_bytes()
+        assert text.startswith(b"#!/bin/sh\n") and b"\r" not in text
+        assert b"for name in python3.12 python3.13 python3 python; do" in text and b"[(3, 12), (3, 13)]" in text
+        assert os.access(kit.out / name, os.X_OK)
+        assert call(["sh", "-n", str(kit.out / name)])[0] == 0
+    windows = (kit.out / "start-windows.bat").read_bytes()
+    assert windows.startswith(b"@echo off\r\n") and windows.count(b"\n") == windows.count(b"\r\n")
+    assert b"for %%V in (3.12 3.13) do (" in windows
+    readme = (kit.out / "README.txt").read_bytes()
+    assert b"3.12 or 3.13" in readme and readme.count(b"\n") == readme.count(b"\r\n")
+    assert b"@" not in readme and windows.count(b"@") == 1  # no place was left empty
+
+
+def test_checksums_show_a_changed_a_missing_and_no_file(kit):
+    kit.make()
+    assert kit.verify() == (
+        0,
+        f"All {len((kit.out / 'SHA256SUMS').read_text().splitlines())} files are here and undamaged.\n",
+    )
+    listed = {line.split("  ", 1)[1] for line in (kit.out / "SHA256SUMS").read_text().splitlines()}
+    present = {path.relative_to(kit.out).as_posix() for path in kit.out.rglob("*") if path.is_file()}
+    assert listed == present - {"SHA256SUMS"}
+    if shutil.which("sha256sum"):
+        assert call(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=kit.out)[0] == 0
+
+    (kit.out / "python" / "python-installer.exe").write_text("added later")
+    assert kit.verify()[0] == 0
+    wheel = next((kit.out / "wheels").glob("torch-*.whl"))
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
+    (kit.out / "course.zip").unlink()
+    status, text = kit.verify()
+    assert status == 1
+    assert f"wheels/{wheel.name} is damaged" in text and "course.zip is missing" in text and "2 of" in text
+    (kit.out / "SHA256SUMS").unlink()
+    assert kit.verify()[0] == 1
+
+
+def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is(kit):
+    kit.make()
+    assert len(kit.market.fetched) == 4
+    (kit.out / "python" / "installer.pkg").write_text("the instructor's")
+    (kit.out / "wheels" / "old-0.9-py3-none-any.whl").write_text("of an earlier kit")
+    (kit.out / "wheels" / ".fetching-killed").mkdir()
+    assert kit.make()[0] == 0
+    assert kit.market.fetched == []
+    assert (kit.out / "python" / "installer.pkg").exists()
+    assert not list((kit.out / "wheels").glob("old-*")) and not list((kit.out / "wheels").glob(".fetching*"))
+
+    (kit.out / "wheels" / "torch-1.0-py3-none-any.whl").write_text("half")
+    assert kit.make()[0] == 0
+    assert kit.market.fetched == ["torch-1.0-py3-none-any.whl"]
+
+
+def test_an_interrupted_kit_is_not_finished_and_goes_on(kit):
+    kit.make()
+    (kit.out / "wheels" / "torchvision-1.0-py3-none-any.whl").unlink()
+    kit.market.failures["torchvision"] = "ERROR: HTTPSConnectionPool: Read timed out."
+    status, text = kit.make()
+    assert status == 1
+    assert "fetching torchvision-1.0-py3-none-any.whl stopped" in text and "it goes on where it stopped" in text
+    assert not (kit.out / "SHA256SUMS").exists()
+    assert kit.start()[0] == 1
+    kit.market.failures.clear()
+    assert kit.make()[0] == 0
+    assert kit.market.fetched == ["torchvision-1.0-py3-none-any.whl"]
+
+
+def test_a_wheel_is_fetched_for_the_computer_it_is_for(kit):
+    for path in kit.market.folder.iterdir():
+        path.unlink()
+    make_wheel(kit.market.folder, "torch", {}, "cp312-cp312-manylinux_2_27_aarch64.manylinux_2_28_aarch64")
+    assert kit.make("--platform", "linux-arm", "--pythons", "3.12")[0] == 0
+    words = " ".join(kit.market.download)
+    assert "--platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64" in words
+    assert "--python-version 3.12" in words and "--require-hashes" in words and "--no-deps" in words
+    asked = " ".join(kit.market.asked[-1])
+    assert "--python-platform aarch64-manylinux_2_28 --python-version 3.12" in asked and "--extra dev" in asked
+
+
+def test_the_wheel_made_for_this_python_is_taken():
+    def entry(tag):
+        return {"url": f"https://example.org/x-1-{tag}.whl", "hashes": {"sha256": tag}}
+
+    tags = ["py3-none-any", "cp37-abi3-manylinux1_x86_64", "cp312-cp312-manylinux1_x86_64"]
+    package = {"name": "x", "version": "1", "wheels": [entry(tag) for tag in tags]}
+    assert kit_wheels.read_package(package, Target("linux", "3.12")).sha256 == tags[2]
+    package["wheels"] = package["wheels"][:2]
+    assert kit_wheels.read_package(package, Target("linux", "3.12")).sha256 == tags[1]
+    with pytest.raises(KitError, match="x 1: no wheel with a checksum for linux with Python 3.12"):
+        kit_wheels.read_package({"name": "x", "version": "1", "sdist": {}}, Target("linux", "3.12"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "torch", "backends"),
+    [
+        ("linux", "auto", ["cpu"]),
+        ("windows", "auto", [""]),
+        ("macos", "cpu", [""]),
+        ("linux", "cpu", ["cpu"]),
+        ("linux", "pypi", [""]),
+        ("windows", "cu130", ["cu130"]),
+        ("macos", "cu130", [""]),
+    ],
+)
+def test_which_pytorch(kit, platform, torch, backends):
+    assert kit.make("--platform", platform, "--torch", torch)[0] == 0
+    asked = [next((word.split("=")[1] for word in words if "--torch-b" in word), "") for words in kit.market.asked]
+    assert asked == backends
+
+
+def test_the_ordinary_build_where_the_cpu_index_is_out_of_reach(kit):
+    kit.market.failures["backend"] = NO_NETWORK
+    status, text = kit.make("--platform", "linux")
+    assert status == 0
+    assert "taking the ordinary build" in text
+    status, text = kit.make("--platform", "linux", "--torch", "cpu")
+    assert status == 1 and "The package index does not answer" in text
+
+
+def test_several_systems_and_pythons(kit):
+    assert kit.make("--platform", "windows, macos", "--pythons", "3.12 3.13")[0] == 0
+    lists = sorted(path.stem for path in (kit.out / "wheels").glob("*.txt"))
+    assert lists == ["macos-3.12", "macos-3.13", "windows-3.12", "windows-3.13"]
+    assert len(kit.market.fetched) == 4, "a wheel for all of them is fetched once"
+    assert kit.make("--platform", "windows", "--pythons", "3.12")[0] == 0
+    assert [path.stem for path in (kit.out / "wheels").glob("*.txt")] == ["windows-3.12"]
+
+
+NO_WHEEL = """error: No solution found when resolving dependencies
+  cause: Because torch==2.15.0 has no wheels with a matching Python ABI tag (e.g., `cp315`), we can conclude that ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "failures", "expected"),
+    [
+        ("--platform amiga", {}, "no kit for 'amiga'. Choose --platform from: linux, linux-arm, windows, macos"),
+        ("--pythons three", {}, "'three' is no Python version"),
+        ("--platform windows --pythons 3.15", {"compile": NO_WHEEL}, "torch==2.15.0 has no wheels"),
+        ("--platform windows --pythons 3.15", {"compile": NO_WHEEL}, "the packages for windows with Python 3.15"),
+        ("", {"compile": NO_NETWORK}, "The package index does not answer"),
+        ("", {"torch": "OSError: [Errno 28] No space left on device"}, "The disk is full"),
+        ("", {"torch": "something else"}, "something else\nFetching torch-1.0-py3-none-any.whl failed"),
+        ("", {"--version": "No module named uv"}, "-m pip install uv"),
+    ],
+)
+def test_errors_say_what_to_do(kit, arguments, failures, expected):
+    kit.market.failures.update(failures)
+    status, text = kit.make(*arguments.split())
+    assert status == 1 and expected in text
+    assert not (kit.out / "SHA256SUMS").exists()
+    assert not list(kit.out.glob("wheels/torch-*"))
+
+
+def test_disk_too_small(kit, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, 0.2e9))
+    status, text = kit.make()
+    assert status == 1
+    assert "about 0.6 GB are needed" in text and "0.2 GB are free" in text
+    assert kit.market.fetched == []
+
+
+def test_disk_full_while_the_course_is_packed(kit, monkeypatch):
+    def full(*words):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(offline_kit, "write_sums", full)
+    status, text = kit.make()
+    assert status == 1 and "The disk is full" in text
+
+
+def test_not_a_git_checkout(kit):
+    shutil.rmtree(kit.course / ".git")
+    status, text = kit.make()
+    assert status == 1 and "no git checkout" in text
+
+
+def test_a_folder_that_is_no_kit_stays_as_it_is(kit):
+    kit.out.mkdir()
+    (kit.out / "holiday.jpg").write_text("mine")
+    status, text = kit.make()
+    assert status == 1 and "something that is no kit" in text
+    assert [path.name for path in kit.out.iterdir()] == ["holiday.jpg"]
+
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="start-linux.sh")
+
+
+@linux_only
+def test_a_learner_without_a_network(kit, cut_off):
+    kit.make()
+    status, text = kit.start(without_network=cut_off)
+    folder = kit.home / "transfer-learning-course"
+    assert status == 0, text
+    assert "The environment is ready." in text and "OK  the room check" in text
+    assert text.rstrip().endswith("JUPYTER lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb")
+    assert (folder / ".venv" / "course-ready.json").exists()
+    assert kit.verify()[0] == 0, "starting from the kit changes nothing in it"
+
+    (folder / "notebooks" / "00_start_here.ipynb").write_text("the learner's work")
+    status, text = kit.start("--check", without_network=cut_off)
+    assert status == 0 and "JUPYTER" not in text
+    assert "Copying" not in text and "Installing" not in text
+    assert (folder / "notebooks" / "00_start_here.ipynb").read_text() == "the learner's work"
+    status, text = call([str(folder / "start-course.sh")], cwd=kit.home)
+    assert (status, text.split()[:2]) == (0, ["JUPYTER", "lab"])
+
+
+@linux_only
+def test_a_newer_course_goes_beside_the_learners_work(kit):
+    kit.make()
+    assert kit.start("--check")[0] == 0
+    folder = kit.home / "transfer-learning-course"
+    (folder / "notebooks" / "00_start_here.ipynb").write_text("the learner's work")
+    (kit.course / "tlhelpers" / "new.py").write_text("")
+    kit.commit("More")
+    kit.make()
+    status, text = kit.start("--check")
+    assert status == 0 and f"{folder} holds something else. It stays as it is." in text
+    beside = folder.with_name(folder.name + "-" + kit.git("rev-parse", "HEAD").stdout[:7])
+    assert (beside / "tlhelpers" / "new.py").exists() and not (folder / "tlhelpers" / "new.py").exists()
+    assert (folder / "notebooks" / "00_start_here.ipynb").read_text() == "the learner's work"
+    assert sorted(path.name for path in kit.home.iterdir() if "course" in path.name) == [folder.name, beside.name]
+
+
+@linux_only
+@pytest.mark.parametrize("what", ["course.zip", "wheels/torch-1.0-py3-none-any.whl"])
+def test_a_damaged_file_is_noticed(kit, what):
+    kit.make()
+    data = (kit.out / what).read_bytes()
+    (kit.out / what).write_bytes(data.replace(b"torch", b"tarch", 1) if "torch" in what else data[:-30])
+    status, text = kit.start("--check")
+    assert status == 1
+    assert "damaged" in text and "verify.py" in text
+    assert not list(kit.home.rglob("course-ready.json"))
+    assert not list(kit.home.glob("*.unfinished"))
+
+
+@linux_only
+def test_a_missing_wheel_is_named(kit):
+    kit.make()
+    (kit.out / "wheels" / "jupyter-1.0-py3-none-any.whl").unlink()
+    status, text = kit.start("--check")
+    assert status == 1
+    assert "jupyter" in text and "A package is missing" in text
+    assert not list(kit.home.rglob(".venv"))
+
+
+@linux_only
+def test_a_computer_the_kit_is_not_for(kit):
+    kit.make("--platform", "windows macos")
+    status, text = kit.start("--check")
+    assert status == 1
+    assert f"no packages for {SYSTEM} with Python {HERE}" in text and "windows with Python" in text
+    assert list(kit.home.iterdir()) == []
+
+
+@linux_only
+def test_no_python_that_fits(kit):
+    kit.make("--pythons", "3.99")
+    (kit.out / "python" / "python-3.99.deb").write_text("")
+    status, text = kit.start()
+    assert status == 1
+    assert "This kit needs Python 3.99." in text and "python-3.99.deb" in text
+
+
+@linux_only
+def test_a_folder_of_the_learners_choice(kit):
+    kit.make()
+    chosen = kit.home / "my courses" / "transfer"
+    assert kit.start("--check", str(chosen))[0] == 0
+    assert (chosen / ".venv" / "course-ready.json").exists()
+    (kit.home / "taken").write_text("a file")
+    (kit.home / f"taken-{kit.git('rev-parse', 'HEAD').stdout[:7]}").mkdir()
+    (kit.home / f"taken-{kit.git('rev-parse', 'HEAD').stdout[:7]}" / "x").write_text("")
+    status, text = kit.start("--check", str(kit.home / "taken"))
+    assert status == 1 and "a folder that does not exist yet" in text
