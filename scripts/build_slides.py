@@ -29,9 +29,10 @@ REVEAL = ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "dist/theme/fon
 absent = [name for module, name in TOOLS.items() if importlib.util.find_spec(module) is None]
 if not absent:
     import nbformat
+    from lesson_parts import MARKDOWN
     from lesson_slides import Deck, Slide, make_deck
     from site_pages import SiteError, plain
-    from slide_blocks import FORMATTER, MARKDOWN, inline
+    from slide_blocks import FORMATTER, inline
 
 
 def copy_reveal(out: Path) -> None:

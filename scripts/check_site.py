@@ -118,7 +118,7 @@ class Looker:
         first = page.evaluate("document.activeElement.getAttribute('href') || ''")
         if not first.startswith("#") or not page.evaluate("id => !!document.getElementById(id)", first[1:]):
             self.add(name, ["the first Tab does not reach a link that skips to the content"])
-        inside = "!!document.activeElement.closest('nav, [role=navigation], aside, .sidebar-tree') && !!document.activeElement.href"
+        inside = "!!document.activeElement.href && !!document.activeElement.closest('nav, [role=navigation], aside')"
         for _ in range(MAX_TABS):
             page.keyboard.press("Tab")
             if page.evaluate(inside):
@@ -128,7 +128,7 @@ class Looker:
         page.close()
 
     def follow_links(self, root: Path) -> int:
-        """Every link to a file leads to one below `root`, every anchor to an id. Returns how many links leave the site."""
+        """Every link to a file leads to one below `root`, every anchor to an id; returns how many leave the site."""
         outside = 0
         for path, facts in self.facts.items():
             for link in set(facts["links"]):

@@ -14,28 +14,32 @@ A slide shows what a room looks at; what a teacher says goes into the speaker no
 import re
 from dataclasses import dataclass, field
 
+from lesson_parts import LONGEST, items_of, key_sentences, lead_of, opening, parts_of, question_of
 from notebook_hygiene import FIGURE_SENTENCE, tagged
 from site_pages import SiteError, figure_text, plain, sentences
 from slide_blocks import (
     CODE_SIZES,
-    MARKDOWN,
     ROOM,
     TEST_MARK,
     Block,
     best_size,
+    blocks_of,
     code_block,
+    code_blocks,
     code_height,
     figure_block,
-    inline,
     list_blocks,
+    option_block,
     output_pages,
-    table_blocks,
     text_block,
 )
 
+BEFORE_RUNNING = "Collect answers before the next slide."
 PREDICT, EXERCISE = "**Predict:**", re.compile(r"\*\*(Exercise \d\d\.\d+.*?)\*\*\s*", re.S)
 DETAILS = re.compile(r"<details>\s*<summary>(.+?)</summary>(.*?)</details>", re.S)
-LONGEST_READING = 190  # letters of a sentence that may appear below an output
+SHORT_CODE = 6  # lines; when the figure of such a cell does not fit below it, the code goes into the notes
+SMALLEST_FIGURE = 1.15  # times its own size, below code; else it gets a slide of its own
+SMALLEST_BESIDE_POINTS = 18  # px of code that joins the slide of the points before it
 
 
 @dataclass
@@ -51,21 +55,6 @@ class Slide:
         return ROOM - sum(block.height for block in self.blocks)
 
 
-def parts_of(markdown: str) -> list[tuple[str, str]]:
-    """The top-level parts of a Markdown text as (kind, source): heading, paragraph, bullet_list, table, fence, ..."""
-    lines = markdown.splitlines()
-    tokens = [t for t in MARKDOWN.parse(markdown) if t.level == 0 and t.map and t.nesting >= 0]
-    return [(t.type.removesuffix("_open"), "\n".join(lines[t.map[0] : t.map[1]]).strip()) for t in tokens]
-
-
-def items_of(source: str) -> list[str]:
-    return [" ".join(item.split()) for item in re.split(r"^(?:[-*]|\d+[.)])\s+", source, flags=re.M)[1:]]
-
-
-def key_sentences(paragraph: str) -> list[str]:
-    return [sentence for sentence in sentences(paragraph) if re.search(r"\*\*[^*]+\*\*", sentence)]
-
-
 class Deck:
     """Slides in the making. `stacks` holds one list of slides for each section of the lesson."""
 
@@ -75,7 +64,8 @@ class Deck:
         self.figures: dict[str, str] = {}  # file name: base64
         self.section = self.lead = ""
         self.said: list[str] = []  # prose on its way to the notes of the next slide
-        self.task: tuple[str, list[str]] | None = None
+        self.host: Slide | None = None  # a slide with a few points that has room for the code after it
+        self.task: tuple[str, list[tuple[str, str]]] | None = None
 
     def add(self, slide: Slide, new_stack: bool = False) -> Slide:
         """Put a slide at the end, on as many slides as its blocks need; returns the last of them."""
@@ -98,7 +88,7 @@ class Deck:
         prose = [text for kind, text in parts[1:] if kind == "paragraph" and not text.startswith("[![")]
         time = [text for text in prose if text.startswith(("Measured:", "Time:"))]
         rest = [text for text in prose if text not in time]
-        blocks = [text_block(sentences(rest[0])[0])] if rest else []
+        blocks = [text_block(opening(rest[0]), "middle")] if rest else []
         self.add(Slide(heading, [*blocks, *(text_block(text, "small") for text in time)], rest, "title"), True)
         self.section = heading
 
@@ -108,7 +98,7 @@ class Deck:
         exercise = EXERCISE.search(source)
         if exercise:
             task = source[exercise.end() :].strip()
-            self.task = (plain(exercise[1]).rstrip("."), [text for _, text in parts_of(task)])
+            self.task = (plain(exercise[1]).rstrip("."), parts_of(task))
             source = source[: exercise.start()]
         for kind, text in parts_of(source):
             before, predict, question = text.partition(PREDICT)
@@ -125,32 +115,31 @@ class Deck:
         heading, blocks, notes = self.section, [], []
         for kind, text in parts:
             if kind == "heading":
-                self.points(heading, blocks, notes, opens)
+                if blocks or notes:
+                    opens = self.points(heading, blocks, notes, opens)
                 heading, blocks, notes = text.lstrip("# "), [], []
                 self.section = heading if text.startswith("## ") else self.section
-            elif kind in ("bullet_list", "ordered_list"):
-                blocks += list_blocks(items_of(text))
-            elif kind == "table":
-                blocks += table_blocks(text)
-            elif kind == "fence":
-                code = "\n".join(text.splitlines()[1:-1])
-                blocks.append(code_block(code, best_size([code], ROOM) or CODE_SIZES[-1]))
             elif kind == "predict":
                 opens = self.points(heading, blocks, notes, opens)
                 blocks, notes = [], []
-                self.add(Slide("Predict", [text_block(question_of(text), "big")], ["Collect answers first."], "predict"))
+                self.add(Slide("Predict", [text_block(question_of(text), "big")], [BEFORE_RUNNING], "predict"))
             elif kind == "paragraph":
                 first = opens and not blocks and not notes
-                shown = key_sentences(text) or (sentences(text)[:1] if first else [])
-                blocks += [text_block(sentence) for sentence in shown]
+                shown = key_sentences(text) or ([opening(text)] if first else [])
+                blocks += [text_block(sentence, "middle") for sentence in shown]
                 notes.append(text)
-                self.lead = sentences(text)[0]
+                self.lead = lead_of(text)
+            else:
+                blocks += blocks_of(kind, text)
         self.points(heading, blocks, notes, opens)
 
     def points(self, heading: str, blocks: list[Block], notes: list[str], opens: bool) -> bool:
-        """A slide for what prose leaves to be shown, or its words into the notes of the next; False: no longer opens."""
+        """A slide for what prose has to show, or its words into the notes of the next. False: no longer opens."""
         if blocks or opens:
-            self.add(Slide(heading, blocks, notes, "section" if opens else ""), opens)
+            short = sum(block.height for block in blocks) < ROOM / 2
+            kind = ("section short" if short else "section") if opens else ""
+            slide = self.add(Slide(heading, blocks, notes, kind), opens)
+            self.host = None if opens else slide
             self.lead = ""
         else:
             self.said += notes
@@ -161,8 +150,8 @@ class Deck:
         slide = self.stacks[-1][-1]
         kept = [s for s in sentences(text) if FIGURE_SENTENCE not in s]
         slide.notes.append(" ".join(kept))
-        main = next(iter(key_sentences(" ".join(kept)) or kept), "")
-        if main and len(plain(main)) <= LONGEST_READING and not main.endswith(":"):
+        main = next(iter(key_sentences(" ".join(kept))), "") or opening(" ".join(kept))
+        if main and len(plain(main)) <= LONGEST and not main.endswith(":"):
             block = text_block(main, "reading fragment")
             if block.height <= slide.room:
                 slide.blocks.append(block)
@@ -172,46 +161,50 @@ class Deck:
         printed = "".join(output.get("text", "") for output in cell.outputs).strip("\n")
         images = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
         tag = "type along" if tagged(cell, "type-along") else ""
-        top = [text_block(self.lead, "small")] if 0 < len(plain(self.lead)) <= LONGEST_READING else []
+        top = [text_block(self.lead, "small")] if 0 < len(plain(self.lead)) <= LONGEST else []
         self.lead = ""
         room = ROOM - sum(block.height for block in top)
         size = best_size([source, printed], room) if printed else best_size([source], room)
-        if printed and size:
+        if images and not printed and size and len(source.splitlines()) <= SHORT_CODE:
+            _, scale = self.figure(index, 0, images[0], room - code_height(source, size))
+            if scale < SMALLEST_FIGURE:
+                self.said.append(f"The code of the figure:\n\n```\n{source}\n```")
+                source = ""
+        host = self.host if self.host is self.stacks[-1][-1] else None
+        if not source:
+            slide = self.add(Slide(self.section, tag=tag))
+        elif printed and host and (best_size([source, printed], host.room) or 0) >= SMALLEST_BESIDE_POINTS:
+            slide, size = host, best_size([source, printed], host.room)
+            slide.blocks += [code_block(source, size), code_block(printed, size, "output")]
+            slide.notes, self.said, slide.tag = [*slide.notes, *self.said], [], tag
+        elif printed and size:
             blocks = [code_block(source, size), code_block(printed, size, "output")]
             slide = self.add(Slide(self.section, [*top, *blocks], tag=tag))
         else:
-            slide = self.add(Slide(self.section, [*top, *self.long_code(source, room)], tag=tag))
+            slide = self.add(Slide(self.section, [*top, *code_blocks(source, room)], tag=tag))
             for page in output_pages(printed) if printed else []:
                 block = code_block(page, best_size([page], ROOM) or CODE_SIZES[-1], "output")
-                slide = self.add(Slide(self.section, [block], tag="output"))
+                slide = self.add(Slide(self.section, [block], tag="its output"))
         for number, encoded in enumerate(images):
-            file = f"{self.name}-{index}-{number}.png"
-            self.figures[file] = encoded
-            text = figure_text(self.notebook, index, self.name)
-            block, scale = figure_block(encoded, f"figures/{file}", text, slide.room)
-            if scale < 0.8:  # too small below the code: a slide of its own
-                block, _ = figure_block(encoded, f"figures/{file}", text)
-                slide = self.add(Slide(self.section, [], tag="figure"))
+            block, scale = self.figure(index, number, encoded, slide.room)
+            if scale < SMALLEST_FIGURE and slide.blocks:
+                block, _ = self.figure(index, number, encoded, ROOM)
+                slide = self.add(Slide(self.section))
             slide.blocks.append(block)
 
-    def long_code(self, source: str, room: float) -> list[Block]:
-        """Code as one block, or cut at an empty line or in the middle when it is too long even at the smallest size."""
-        size = best_size([source], room)
-        lines = source.splitlines()
-        if size or len(lines) < 2:
-            return [code_block(source, size or CODE_SIZES[-1])]
-        smallest = CODE_SIZES[-1]
-        fits = [n for n in range(1, len(lines)) if code_height("\n".join(lines[:n]), smallest) <= room]
-        cut = max([n for n in fits if not lines[n].strip()] or fits[-1:] or [1])
-        return [code_block("\n".join(lines[:cut]), smallest), *self.long_code("\n".join(lines[cut:]).strip("\n"), ROOM)]
+    def figure(self, index: int, number: int, encoded: str, room: float) -> tuple[Block, float]:
+        """One figure of code cell `index` and the scale at which it fits into `room`."""
+        file = f"{self.name}-{index}-{number}.png"
+        self.figures[file] = encoded
+        return figure_block(encoded, f"figures/{file}", figure_text(self.notebook, index, self.name), max(room, 100))
 
     def exercise(self, cell) -> None:
-        heading, paragraphs = self.task or (self.section, [])
+        heading, parts = self.task or (self.section, [])
         self.task, self.lead = None, ""
-        blocks = [text_block(text) for text in paragraphs]
+        blocks = [block for kind, text in parts for block in blocks_of(kind, text)]
         source = TEST_MARK.sub("", cell.source).strip("\n")
         room = ROOM - sum(block.height for block in blocks)
-        self.add(Slide(heading, [*blocks, *self.long_code(source, max(room, 200))], kind="task"))
+        self.add(Slide(heading, [*blocks, *code_blocks(source, max(room, 200))], kind="task"))
 
     def hints(self, cell) -> None:
         for name, text in DETAILS.findall(cell.source):
@@ -222,23 +215,19 @@ class Deck:
         for number, question in enumerate(questions, start=1):
             asked, _, options = question.partition("**\n")
             asked = re.sub(r"^\d+\.\s+", "", " ".join(asked.split()))
-            blocks = [text_block(f"**{asked}**")]
-            for letter, (option, why) in zip("ABCDEF", DETAILS.findall(options), strict=False):
-                why = " ".join(why.split())
-                right = " right" if why.startswith("Right") else ""
-                shown = Block(f'<p class="option">{letter} · {option}</p>', text_block(option).height)
-                reason = text_block(why, "small")
-                html = f'<p class="small fragment why{right}">{inline(why)}</p>'
-                blocks.append(Block(shown.html + html, shown.height + reason.height))
+            blocks = [text_block(f"**{asked}**", "middle")]
+            pairs = zip("ABCDEF", DETAILS.findall(options), strict=False)
+            blocks += [option_block(letter, option, why) for letter, (option, why) in pairs]
             self.add(Slide(f"Quiz {number}", blocks, kind="quiz"), number == 1)
 
     def end(self, cell) -> None:
-        texts = [text for kind, text in parts_of(cell.source) if kind == "paragraph"]
-        self.add(Slide("That was it", [text_block(text) for text in texts], kind="section"), True)
-
-
-def question_of(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        """The last cell: what comes next and the licence; in some lessons the further reading stands in it too."""
+        parts = parts_of(cell.source)
+        if parts[0][0] == "heading":
+            items = [item for kind, text in parts if kind == "bullet_list" for item in items_of(text)]
+            self.add(Slide(parts[0][1].lstrip("# "), list_blocks(items), kind="section"), True)
+        last = [text_block(text, "middle") for kind, text in parts if kind == "paragraph"]
+        self.add(Slide("That was it", last, kind="section short"), True)
 
 
 def make_deck(notebook, name: str) -> Deck:

@@ -1,7 +1,7 @@
 """The blocks a slide is made of: text, lists, tables, code, output and figures, each with the height it needs.
 
-A slide is 1280 x 720 px. Heights are estimated here, a little too high rather than too low, so that what is too much for
-one slide can be split before anyone sees it; check_site.py measures the result in a browser.
+A slide is 1280 x 720 px. Heights are estimated here, rather too high than too low, so that what is too much for one
+slide can be split before anyone sees it; check_site.py measures the result in a browser.
 """
 
 import base64
@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from html import escape
 
-from markdown_it import MarkdownIt
+from lesson_parts import MARKDOWN, items_of
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -20,11 +20,10 @@ from site_pages import TEST_MARK, plain
 WIDTH, ROOM = 1160, 580  # px for the blocks of a slide: beside the margins, below the heading
 TEXT, LINE = 28, 38  # px: size and line height of text; slides.css says the same
 LETTER = 0.47  # mean width of a letter of the text in em (Source Sans Pro: 0.45)
-CODE_SIZES = (22, 20, 18, 17, 16)  # px, the first that fits
+CODE_SIZES = (26, 24, 22, 20, 18, 17, 16)  # px, the first that fits
 CODE_LETTER, CODE_LINE, CODE_EDGE = 0.605, 1.35, 34  # em, em, px
 MAX_PAGES = 2  # an output that needs more slides is cut, and says so
 
-MARKDOWN = MarkdownIt("commonmark").enable("table")
 FORMATTER = HtmlFormatter(nowrap=True, style="default")
 
 
@@ -46,10 +45,12 @@ def lines_of(text: str, size: float = TEXT, width: float = WIDTH) -> int:
 
 
 def text_block(markdown: str, kind: str = "") -> Block:
-    """One paragraph. `kind` is its class in slides.css, where "big" and "small" have other sizes."""
-    size, line = {"big": (40, 54), "small": (22, 30)}.get(kind.split(" ")[0], (TEXT, LINE))
+    """One paragraph. `kind` is its class in slides.css, where "big", "middle" and "small" have other sizes."""
+    size, line = {"big": (40, 54), "middle": (34, 46), "small": (22, 30)}.get(kind.split(" ")[0], (TEXT, LINE))
     lines = lines_of(markdown, size)
-    return Block(f'<p class="{kind}">{inline(markdown)}</p>' if kind else f"<p>{inline(markdown)}</p>", lines * line + 18)
+    return Block(
+        f'<p class="{kind}">{inline(markdown)}</p>' if kind else f"<p>{inline(markdown)}</p>", lines * line + 18
+    )
 
 
 def list_blocks(items: list[str]) -> list[Block]:
@@ -105,6 +106,36 @@ def best_size(texts: list[str], room: float) -> int | None:
     fitting = [size for size in CODE_SIZES if sum(code_height(text, size) for text in texts) <= room]
     unbroken = [size for size in fitting if not any(has_wide_line(text, size) for text in texts)]
     return next(iter(unbroken), fitting[-1] if fitting else None)
+
+
+def code_blocks(source: str, room: float) -> list[Block]:
+    """Code as one block, or cut at an empty line or in the middle when it is too long even at the smallest size."""
+    size, lines = best_size([source], room), source.splitlines()
+    smallest = CODE_SIZES[-1]
+    if size or len(lines) < 2:
+        return [code_block(source, size or smallest)]
+    fits = [n for n in range(1, len(lines)) if code_height("\n".join(lines[:n]), smallest) <= room]
+    cut = max([n for n in fits if not lines[n].strip()] or fits[-1:] or [1])
+    return [code_block("\n".join(lines[:cut]), smallest), *code_blocks("\n".join(lines[cut:]).strip("\n"), ROOM)]
+
+
+def option_block(letter: str, option: str, why: str) -> Block:
+    """One option of a quiz question. What is to be said about it appears on a click of its own."""
+    why = " ".join(why.split())
+    right = " right" if why.startswith("Right") else ""
+    html = f'<p class="option">{letter} · {option}</p><p class="small fragment why{right}">{inline(why)}</p>'
+    return Block(html, text_block(option).height + text_block(why, "small").height)
+
+
+def blocks_of(kind: str, source: str) -> list[Block]:
+    """A list, a table, a piece of code or a paragraph of Markdown as it stands."""
+    if kind in ("bullet_list", "ordered_list"):
+        return list_blocks(items_of(source))
+    if kind == "table":
+        return table_blocks(source)
+    if kind == "fence":
+        return code_blocks("\n".join(source.splitlines()[1:-1]), ROOM)
+    return [text_block(source)]
 
 
 def output_pages(text: str) -> list[str]:
