@@ -1,7 +1,10 @@
 """Code-along copies (scripts/build_blank.py): what is emptied can be put back, a mark in a wrong place is refused."""
 
 import functools
+import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import build_blank
@@ -109,6 +112,29 @@ def test_no_solution_stands_in_a_code_cell_or_in_the_folded_code(source):
     everything = put_back(blank)
     answers = [cell.source for cell in solved.cells if "exercise" in cell.metadata.get("tags", [])]
     assert answers and not set(answers) & set(everything)
+
+
+def undefined_names(file: Path, code: list[str]) -> str:
+    file.write_text("\n".join(code), encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", file]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("ruff"), reason="ruff, which finds undefined names, is not installed")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_the_names_said_to_be_needed_are_all_that_later_cells_need(source, tmp_path):
+    """Whoever types a cell in their own way and gives these names a value can run the rest of the notebook."""
+    with_names, without = [], []
+    for cell in blank_of(source).cells:
+        if cell.cell_type == "code" and TAG in cell.metadata.get("tags", []):
+            said = re.search(r"# later cells need: (.*)", cell.source)
+            places = re.sub(r"\w+\[.*?\]", "", said[1]) if said else ""
+            with_names += [f"{name} = None" for name in re.findall(r"\w+", places)]
+        elif cell.cell_type == "code":
+            with_names.append(cell.source)
+            without.append(cell.source)
+    assert "F821" not in undefined_names(tmp_path / "with_names.py", with_names)
+    assert "F821" in undefined_names(tmp_path / "without.py", without)
 
 
 def test_a_tiny_lesson(source, capsys):
