@@ -106,8 +106,10 @@ def open_alone(python: Path, notebook, place: Path, content: Path, fetches: bool
     place.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(short, place)
     printed = run([python, "-c", RUN_AND_PRINT, place, content], env=as_on_colab())
-    if bool(re.search(r"^Fetched the course .* in \d+ s$", printed, re.MULTILINE)) != fetches:
+    said = re.search(r"^Fetched the course .* in \d+ s$", printed, re.MULTILINE)
+    if bool(said) != fetches:
         return f"the setup cell should {'' if fetches else 'not '}say that it fetched the course:\n{printed}"
+    print(said[0] if said else "Nothing to fetch: the course is there")
     home = content.resolve() / "course" / REF / "tlhelpers" / "__init__.py"
     return "" if f"helpers {home} True" in printed else f"tlhelpers should come from {home}:\n{printed}"
 
