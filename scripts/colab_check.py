@@ -47,9 +47,10 @@ WHERE_FROM = 'print("helpers", tl.__file__, "google.colab" in sys.modules)'
 def publish(folder: Path, root: Path = ROOT) -> tuple[str, Path]:
     """Clone what is committed: (an address to fetch it from, a working copy). Says what is not committed."""
     git = ["git", "-C", root]
-    changed = run([*git, "status", "--porcelain", "--untracked-files=no"]).splitlines()
+    changed = [line[3:] for line in run([*git, "status", "--porcelain", "--untracked-files=no"]).splitlines()]
     if changed:
-        print("Not committed, so not checked:", ", ".join(line[3:] for line in changed))
+        more = [f"{len(changed) - 5} more"] if len(changed) > 5 else []
+        print("Not committed, so not checked:", ", ".join(changed[:5] + more))
     run(["git", "clone", "-q", "--bare", root, folder / "course.git"])
     run(["git", "-C", folder / "course.git", "branch", "-f", REF, run([*git, "rev-parse", "HEAD"]).strip()])
     run(["git", "clone", "-q", "-b", REF, folder / "course.git", folder / "source"])
