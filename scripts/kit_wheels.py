@@ -84,19 +84,26 @@ def find_uv() -> list[str]:
 
 
 def resolve(target: Target, uv: list[str], backend: str, patient: bool = True) -> list[Wheel]:
-    """The wheels that one kind of computer needs, with pip and setuptools, which put in the course itself."""
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    """The wheels that one kind of computer needs, with pip and setuptools, which put in the course itself.
+
+    First the course alone: asked for everything at once, uv takes an older PyTorch to please the newest setuptools.
+    """
+    project = ROOT / "pyproject.toml"
+    build = tomllib.loads(project.read_text(encoding="utf-8"))["build-system"]["requires"]
+    base = [*uv, "pip", "compile", "--quiet", "--only-binary", ":all:", "--extra", "dev"]
+    base += ["--python-platform", PLATFORMS[target.platform], "--python-version", target.python]
+    base += [f"--torch-backend={backend}"] if backend else []
+    hurry = {} if patient else {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "15"}
     with tempfile.TemporaryDirectory() as folder:
-        more, lock = Path(folder, "more.in"), Path(folder, "pylock.toml")
+        course, more, lock = (Path(folder, name) for name in ("course.txt", "more.in", "pylock.toml"))
         more.write_text("\n".join(["pip", *build]), encoding="utf-8")
-        command = [*uv, "pip", "compile", "--quiet", "--format", "pylock.toml", "--output-file", lock]
-        command += ["--python-platform", PLATFORMS[target.platform], "--python-version", target.python]
-        command += ["--only-binary", ":all:", "--extra", "dev", ROOT / "pyproject.toml", more]
-        command += [f"--torch-backend={backend}"] if backend else []
-        hurry = {} if patient else {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "15"}
-        status, output = run(command, **hurry)
-        if status:
-            raise explain(output, f"choosing the packages for {target}")
+        for words in (
+            ["--output-file", course, project],
+            ["--output-file", lock, "--format", "pylock.toml", "--constraint", course, project, more],
+        ):
+            status, output = run([*base, *words], **hurry)
+            if status:
+                raise explain(output, f"choosing the packages for {target}")
         packages = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
     return [read_package(package, target) for package in packages]
 

@@ -45,7 +45,7 @@ def git(*words: str) -> str:
         raise KitError("git is needed: the kit takes the course as it is committed.") from None
     if status:
         raise KitError(f"This folder is no git checkout, and the kit takes the course as it is committed:\n{output}")
-    return output.strip()
+    return output.strip("\n")
 
 
 def read_targets(platforms: str, pythons: str) -> list[Target]:

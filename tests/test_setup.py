@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -28,6 +29,7 @@ case "$*" in
     *"-m uv cache"*) step=uv-cache ;;
     *"-m uv pip install"*--dry-run*) step=uv-probe ;;
     *"-m uv pip install"*) step=uv-install ;;
+    *.whl/pip" install"*) step=kit-install ;;
     *"-m pip install"*) step=pip-install ;;
     *"import torch"*) step=import ;;
 esac
@@ -35,7 +37,7 @@ echo "$step $*" >> "$here/log"
 if [ -f "$here/failures/$step" ]; then cat "$here/failures/$step"; exit 1; fi
 case $step in
     version) cat "$here/version" ;;
-    venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    venv) for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
 esac
 exit 0
 """
@@ -319,3 +321,101 @@ def test_asking_for_another_pytorch_makes_the_environment_again(course):
     assert "venv" in course.steps()
     assert course.stamp()["torch"] == "cpu"
     assert course.setup() == (0, "")  # "auto" is content with what is there
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch):
+    """The wheels of an offline kit for this computer and Python 3.12: pip, and a torch of five megabytes."""
+    monkeypatch.setattr(setup_env, "this_platform", lambda: "linux")
+    folder = tmp_path / "kit" / "wheels"
+    folder.mkdir(parents=True)
+    for name in ("pip-26.0", "torch-2.15.0", "other-1.0"):
+        with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+            wheel.writestr("content", b"x" * 5_000_000)
+    (folder / "linux-3.12.txt").write_text("pip==26.0 --hash=sha256:aa\ntorch==2.15.0 --hash=sha256:bb\n")
+    (folder / "macos-3.13.txt").write_text("")
+    return folder
+
+
+def test_from_an_offline_kit_without_any_network(course, wheels):
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 0 and "The environment is ready." in text
+    log = [line for line in (course.folder / "log").read_text().splitlines() if "install" in line]
+    assert [line.split()[0] for line in log] == ["kit-install", "pip-install"], "uv is not asked, nothing is looked for"
+    assert all("--no-index" in line and "--isolated" in line for line in log)
+    assert f"--find-links {wheels} --require-hashes -r {wheels}/linux-3.12.txt" in log[0]
+    assert "--no-deps --no-build-isolation -e ." in log[1]
+    assert "-m venv --without-pip" in (course.folder / "log").read_text()
+    assert course.stamp()["torch"] == "pypi"
+    assert course.setup("--wheels", str(wheels)) == (0, "")
+    assert course.setup() == (0, ""), "with a network later on, it still counts as ready"
+
+
+def test_the_kit_has_the_cpu_build(course, wheels):
+    (wheels / "linux-3.12.txt").write_text("pip==26.0 --hash=sha256:aa\ntorch==2.15.0+cpu --hash=sha256:bb\n")
+    assert course.setup("--wheels", str(wheels))[0] == 0
+    assert course.stamp()["torch"] == "cpu"
+
+
+def test_the_kit_is_for_another_python(course, wheels):
+    (course.folder / "version").write_text("3.11\n")
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1
+    assert "no packages for linux with Python 3.11" in text
+    assert "It has them for: linux with Python 3.12, macos with Python 3.13." in text
+    assert not course.venv.exists()
+
+
+def test_the_kit_knows_how_much_disk_its_packages_take(course, wheels):
+    listed = (wheels / "linux-3.12.txt").read_text()
+    assert setup_env.unpacked_gigabytes(str(wheels), listed) == pytest.approx(1.1 * 2 * 0.005)
+    course.free(0.005)
+    course.monkeypatch.setattr(setup_env, "GIGABYTES", {"small": 0, "large": 9})
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1 and "about 0.011 GB are needed" in text
+    assert "kit-install" not in course.steps() and not course.venv.exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE ...", "A file of the offline kit is damaged"),
+        ("ERROR: No matching distribution found for torch==2.15.0", "this system is too old"),
+        (NO_SPACE, "The disk is full"),
+        ("error: something else", "something else\nInstalling failed"),
+    ],
+)
+def test_failures_while_installing_from_a_kit(course, wheels, output, expected):
+    course.fail("kit-install", output)
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1 and expected in text
+    assert "network" not in text.replace("no network", "")
+    assert not course.venv.exists()
+
+
+def test_a_kit_without_its_pip(course, wheels):
+    (wheels / "pip-26.0-py3-none-any.whl").unlink()
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1
+    assert "pip-26.0-py3-none-any.whl is missing" in text and "verify.py" in text
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "build", "name"),
+    [
+        ("linux", "x86_64", "linux-x86_64", "linux"),
+        ("linux", "aarch64", "linux-aarch64", "linux-arm"),
+        ("linux", "riscv64", "linux-riscv64", "linux on riscv64"),
+        ("darwin", "arm64", "macosx-11.0-universal2", "macos"),
+        ("darwin", "x86_64", "macosx-10.13-universal2", "macos on x86_64"),
+        ("win32", "AMD64", "win-amd64", "windows"),
+        ("win32", "ARM64", "win-amd64", "windows"),
+        ("win32", "ARM64", "win-arm64", "win-arm64"),
+        ("win32", "AMD64", "win32", "win32"),
+    ],
+)
+def test_what_a_kit_calls_this_computer(monkeypatch, system, machine, build, name):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(setup_env.platform, "machine", lambda: machine)
+    monkeypatch.setattr(setup_env.sysconfig, "get_platform", lambda: build)
+    assert setup_env.this_platform() == name
