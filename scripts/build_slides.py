@@ -30,9 +30,9 @@ absent = [name for module, name in TOOLS.items() if importlib.util.find_spec(mod
 if not absent:
     import nbformat
     from lesson_parts import MARKDOWN
-    from lesson_slides import Deck, Slide, make_deck
+    from lesson_slides import Deck, make_deck
     from site_pages import SiteError, plain
-    from slide_blocks import FORMATTER, inline
+    from slide_blocks import FORMATTER, Slide, inline
 
 
 def copy_reveal(out: Path) -> None:

@@ -12,7 +12,6 @@ A slide shows what a room looks at; what a teacher says goes into the speaker no
 """
 
 import re
-from dataclasses import dataclass, field
 
 from lesson_parts import LONGEST, items_of, key_sentences, lead_of, opening, parts_of, question_of
 from notebook_hygiene import FIGURE_SENTENCE, tagged
@@ -22,6 +21,7 @@ from slide_blocks import (
     ROOM,
     TEST_MARK,
     Block,
+    Slide,
     best_size,
     blocks_of,
     code_block,
@@ -35,24 +35,12 @@ from slide_blocks import (
 )
 
 BEFORE_RUNNING = "Collect answers before the next slide."
-PREDICT, EXERCISE = "**Predict:**", re.compile(r"\*\*(Exercise \d\d\.\d+.*?)\*\*\s*", re.S)
+PREDICT = re.compile(r"\*\*Predict[^*]*[:.]\*\*")
+EXERCISE = re.compile(r"\*\*(Exercise \d\d\.\d+.*?)\*\*\s*", re.S)
 DETAILS = re.compile(r"<details>\s*<summary>(.+?)</summary>(.*?)</details>", re.S)
 SHORT_CODE = 6  # lines; when the figure of such a cell does not fit below it, the code goes into the notes
 SMALLEST_FIGURE = 1.15  # times its own size, below code; else it gets a slide of its own
 SMALLEST_BESIDE_POINTS = 18  # px of code that joins the slide of the points before it
-
-
-@dataclass
-class Slide:
-    heading: str
-    blocks: list[Block] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    kind: str = ""  # its class in slides.css
-    tag: str = ""  # a word beside the heading
-
-    @property
-    def room(self) -> float:
-        return ROOM - sum(block.height for block in self.blocks)
 
 
 class Deck:
@@ -101,10 +89,11 @@ class Deck:
             self.task = (plain(exercise[1]).rstrip("."), parts_of(task))
             source = source[: exercise.start()]
         for kind, text in parts_of(source):
-            before, predict, question = text.partition(PREDICT)
-            if kind == "paragraph" and predict:
-                parts += [("paragraph", before)] if before.strip() else []
-                parts.append(("predict", question.strip()))
+            predict = PREDICT.search(text) if kind == "paragraph" else None
+            if predict:
+                before, question = text[: predict.start()].strip(), text[predict.end() :].strip()
+                parts += [("paragraph", before)] if before else []
+                parts.append(("predict", question))
             else:
                 parts.append((kind, text))
         if parts and after_code and parts[0][0] == "paragraph" and self.stacks:

@@ -8,7 +8,7 @@ import base64
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 from lesson_parts import MARKDOWN, items_of
@@ -31,6 +31,19 @@ FORMATTER = HtmlFormatter(nowrap=True, style="default")
 class Block:
     html: str
     height: float
+
+
+@dataclass
+class Slide:
+    heading: str
+    blocks: list[Block] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kind: str = ""  # its class in slides.css
+    tag: str = ""  # a word beside the heading
+
+    @property
+    def room(self) -> float:
+        return ROOM - sum(block.height for block in self.blocks)
 
 
 def inline(markdown: str) -> str:
@@ -70,7 +83,7 @@ def table_blocks(source: str) -> list[Block]:
 
     parts, used = [[]], height(head)
     for row in body:
-        if used + height(row) > ROOM - 10 and parts[-1]:
+        if used + height(row) > ROOM - 16 and parts[-1]:
             parts.append([])
             used = height(head)
         parts[-1].append(row)
@@ -108,15 +121,16 @@ def best_size(texts: list[str], room: float) -> int | None:
     return next(iter(unbroken), fitting[-1] if fitting else None)
 
 
-def code_blocks(source: str, room: float) -> list[Block]:
+def code_blocks(source: str, room: float, kind: str = "code") -> list[Block]:
     """Code as one block, or cut at an empty line or in the middle when it is too long even at the smallest size."""
     size, lines = best_size([source], room), source.splitlines()
     smallest = CODE_SIZES[-1]
     if size or len(lines) < 2:
-        return [code_block(source, size or smallest)]
+        return [code_block(source, size or smallest, kind)]
     fits = [n for n in range(1, len(lines)) if code_height("\n".join(lines[:n]), smallest) <= room]
     cut = max([n for n in fits if not lines[n].strip()] or fits[-1:] or [1])
-    return [code_block("\n".join(lines[:cut]), smallest), *code_blocks("\n".join(lines[cut:]).strip("\n"), ROOM)]
+    rest = "\n".join(lines[cut:]).strip("\n")
+    return [code_block("\n".join(lines[:cut]), smallest, kind), *code_blocks(rest, ROOM, kind)]
 
 
 def option_block(letter: str, option: str, why: str) -> Block:
@@ -134,7 +148,8 @@ def blocks_of(kind: str, source: str) -> list[Block]:
     if kind == "table":
         return table_blocks(source)
     if kind == "fence":
-        return code_blocks("\n".join(source.splitlines()[1:-1]), ROOM)
+        first, *code, _ = source.splitlines()
+        return code_blocks("\n".join(code), ROOM, "code" if "python" in first else "output")
     return [text_block(source)]
 
 

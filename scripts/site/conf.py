@@ -1,4 +1,4 @@
-"""Sphinx settings of the course site. build_site.py copies this file next to the pages and passes project and release."""
+"""Sphinx settings of the course site. build_site.py puts this file beside the pages and passes project and release."""
 
 author = "The course authors"
 copyright = "2026 The course authors. Text and figures: CC BY 4.0. Code: MIT"
