@@ -72,9 +72,7 @@ def lesson(more=()):
             code("import tlhelpers as tl\ncourse = tl.start(seed=0)", tags=["setup"]),
             text("## 1 · Numbers\n\nA number can be printed.\n\n**Predict:** which one will it be?"),
             code("# NBVAL_CHECK_OUTPUT\nprint(6 * 7)", printed("42\n"), ["type-along"], 2),
-            text(
-                "It was forty-two, as everybody in the room had guessed in the end. The rest of this text is said, not shown."
-            ),
+            text("It was forty-two, as everybody in the room had guessed in the end. The rest is said, not shown."),
             code("plot(values)\nplt.show()", figure(), count=3),
             text(f"*What the figure shows:* {SENTENCE}\n\nThe bars differ by less than the dots do."),
             text(EXERCISE),

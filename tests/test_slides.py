@@ -178,7 +178,7 @@ def test_what_is_no_lesson_is_named(tmp_path, capsys):
         make_deck(notebook, "09_x")
     assert build_slides.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert "make notebooks" in said or "needs" in said
+    assert "make notebooks" in said or "slides need" in said
 
 
 def test_without_reveal_it_says_how_to_install_it(monkeypatch, capsys):
