@@ -28,7 +28,7 @@ PLATFORMS = {
     "windows": "x86_64-pc-windows-msvc",
     "macos": "aarch64-apple-darwin",
 }
-GIGABYTES = {"large": 3.2, "small": 0.6}  # of wheels for one system and one Python: with CUDA, without
+GIGABYTES = {"large": 3.3, "small": 0.5}  # of wheels for one system and one Python: with CUDA, without
 AT_ONCE = 3  # downloads side by side
 
 
@@ -199,6 +199,22 @@ def fetch_all(chosen: dict[Target, list[Wheel]], folder: Path) -> None:
     for path in set(folder.glob("*.whl")) - {folder / wheel.file for wheel in jobs}:
         print(f"  {path.name} belonged to an earlier kit: removed")
         path.unlink()
+
+
+def check_complete(target: Target, uv: list[str], folder: Path) -> None:
+    """Let uv plan the installation on the other computer from this folder alone: is something missing in it?"""
+    with tempfile.TemporaryDirectory() as nowhere:
+        command = [*uv, "pip", "install", "--dry-run", "--offline", "--no-index", "--find-links", folder]
+        command += ["--require-hashes", "--only-binary", ":all:", "--target", nowhere]
+        command += ["--python-platform", PLATFORMS[target.platform], "--python-version", target.python]
+        status, output = run([*command, "-r", list_file(target, folder)])
+    if status:
+        raise KitError(f"{output}\nThe wheels for {target} are not complete; the lines above say what is missing.")
+
+
+def list_file(target: Target, folder: Path) -> Path:
+    """Where setup_env.py --wheels looks for the packages of one kind of computer."""
+    return folder / f"{target.platform}-{target.python}.txt"
 
 
 def unpacked_size(wheels: list[Wheel], folder: Path) -> int:

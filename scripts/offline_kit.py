@@ -25,11 +25,13 @@ from kit_wheels import (
     KitError,
     Target,
     Wheel,
+    check_complete,
     check_disk,
     choose,
     digest,
     fetch_all,
     find_uv,
+    list_file,
     run,
     unpacked_size,
 )
@@ -64,12 +66,7 @@ def read_targets(platforms: str, pythons: str) -> list[Target]:
 
 
 def write_parts(out: Path, about: dict, chosen: dict[Target, list[Wheel]]) -> None:
-    """Everything in the kit that is ours: lists of wheels, programs, start scripts, the text for people."""
-    for path in (out / "wheels").glob("*.txt"):
-        path.unlink()
-    for target, wheels in chosen.items():  # what setup_env.py --wheels looks for
-        lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
-        (out / "wheels" / f"{target.platform}-{target.python}.txt").write_text("".join(lines), encoding="utf-8")
+    """Everything in the kit that is ours: programs, start scripts, the text for people."""
     pythons = list(dict.fromkeys(target.python for target in chosen))
     values = {
         "pythons": " ".join(pythons),
@@ -99,6 +96,16 @@ def write_parts(out: Path, about: dict, chosen: dict[Target, list[Wheel]]) -> No
     note = f"Put the installers of Python {values['or_pythons']} here, for computers that have none.\r\n"
     (out / "python" / "PUT-INSTALLERS-HERE.txt").write_text(note, encoding="utf-8", newline="")
     (out / "kit.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def write_lists(chosen: dict[Target, list[Wheel]], uv: list[str], folder: Path) -> None:
+    """For each kind of computer the packages it needs, with checksums; and is everything in the folder?"""
+    for path in folder.glob("*.txt"):
+        path.unlink()
+    for target, wheels in chosen.items():
+        lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
+        list_file(target, folder).write_text("".join(lines), encoding="utf-8", newline="\n")
+        check_complete(target, uv, folder)
 
 
 def write_sums(out: Path) -> float:
@@ -156,6 +163,7 @@ def make_kit(options: argparse.Namespace) -> None:
     (out / "SHA256SUMS").unlink(missing_ok=True)  # from here on it is not finished
     check_disk(chosen, out / "wheels")
     fetch_all(chosen, out / "wheels")
+    write_lists(chosen, uv, out / "wheels")
     about = take_course(out)
     about["kits"] = [describe(target, wheels, out / "wheels") for target, wheels in chosen.items()]
     write_parts(out, about, chosen)

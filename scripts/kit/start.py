@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -137,8 +138,15 @@ def start(options, further):
     if options.check:
         return 0
     print("Opening JupyterLab. To stop it: close this window, or press Ctrl and C here.")
+    return open_lab(folder, further)
+
+
+def open_lab(folder, further):
+    """JupyterLab at the first lesson. Ctrl and C is for it alone: it asks back and stops its kernels."""
     lab = ["-m", "jupyter", "lab", "--ServerApp.root_dir=.", "notebooks/00_start_here.ipynb"]
-    return run([python_in(folder), *lab, *further], folder)
+    server = subprocess.Popen([str(python_in(folder)), *lab, *further], cwd=str(folder))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return server.wait()
 
 
 def again_name():
