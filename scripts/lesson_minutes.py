@@ -23,6 +23,7 @@ from workshop_plan import ASSUMED, SCHEDULES, Day, Step
 
 GUIDE = ROOT / "docs" / "instructor-guide.md"
 BLOCK = re.compile(r"(<!-- minutes: (.+?) -->\n).*?(<!-- /minutes -->)", re.S)  # the second group names the table
+SLOW, ABOUT = 5, re.compile(r"\(about \S+ s\)")  # a cell of more seconds than this deserves a question meanwhile
 
 
 def chosen(step: Step, beginnings: Iterable[str], course: dict[str, list[Section]]) -> list[Section]:
@@ -98,7 +99,7 @@ def schedule_table(days: list[Day], course: dict[str, list[Section]]) -> str:
             where = where if step.lesson else "–"
             span = f"{clock(start)}–{clock(start + minutes)}"
             lines.append(f"| {span} | {minutes} | {step.what} | {where} | {step.learners} | {seconds_text(seconds)} |")
-        parts.append((f"Day {number}\n\n" if len(days) > 1 else "") + "\n".join(lines))
+        parts.append((f"**Day {number}**\n\n" if len(days) > 1 else "") + "\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -145,14 +146,30 @@ def tables(course: dict[str, list[Section]]) -> dict[str, str]:
     }
 
 
+def with_waiting_times(guide: str, lesson: str, sections: list[Section]) -> str:
+    """The guide with "(about 9 s)" corrected in the questions of one lesson, one question for each slow cell."""
+    questions = re.search(rf"^## Lesson {lesson}: .*?^### Ask while it trains\n(.*?)^### ", guide, re.M | re.S)
+    slow = [(cost, section.heading) for section in sections for cost in section.costs if cost > SLOW]
+    found = ABOUT.findall(questions[1]) if questions else []
+    if len(found) != len(slow):
+        cells = ", ".join(f"{cost:.0f} s in '{heading}'" for cost, heading in slow)
+        raise PlanError(f"{GUIDE.name}, lesson {lesson}: {len(found)} questions while it trains, needed: {cells}")
+    costs = iter(slow)
+    text = ABOUT.sub(lambda _: f"(about {next(costs)[0]:.0f} s)", questions[1])
+    return guide[: questions.start(1)] + text + guide[questions.end(1) :]
+
+
 def filled(guide: str, course: dict[str, list[Section]]) -> str:
-    """The guide with all its tables made anew."""
+    """The guide with all its tables and waiting times made anew."""
     wanted = tables(course)
     names = [match[2] for match in BLOCK.finditer(guide)]
     if sorted(names) != sorted(wanted):
         differ = sorted(set(names) ^ set(wanted)) or sorted({name for name in names if names.count(name) > 1})
         raise PlanError(f"{GUIDE.name}: each table needs its place, <!-- minutes: NAME -->; look at {differ}")
-    return BLOCK.sub(lambda match: f"{match[1]}{wanted[match[2]]}\n{match[3]}", guide)
+    guide = BLOCK.sub(lambda match: f"{match[1]}\n{wanted[match[2]]}\n\n{match[3]}", guide)
+    for lesson, sections in course.items():
+        guide = with_waiting_times(guide, lesson, sections)
+    return guide
 
 
 def main(arguments: list[str] | None = None) -> int:

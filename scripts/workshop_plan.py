@@ -88,7 +88,12 @@ HALF_DAY = [
     Step("From a picture to numbers", "predict, run, read", "01", ("2 ·",), (), ("Opening", "1 ·")),
     pause(15),
     Step(
-        "The forgotten Normalize", "predict; read the table", "01", ("8 ·", "Compare"), (), ("3 ·", "4 ·", "6 ·", "7 ·")
+        "The forgotten Normalize",
+        "predict; read the table",
+        "01",
+        ("8 ·", "Compare"),
+        (),
+        ("3 ·", "4 ·", "5 ·", "6 ·", "7 ·"),
     ),
     Step("Open a network, freeze it", "name the head; bug hunt in pairs", "02", ("Opening", "1 ·", "2 ·"), ("02.2",)),
     Step("BatchNorm moves all the same", "predict, run, read", "02", ("3 ·",)),
@@ -142,7 +147,7 @@ FIRST_DAY = [
 ]
 
 SECOND_DAY = [
-    Step("Yesterday in five sentences", "one sentence each, in fours", minutes=10),
+    Step("Yesterday in five sentences", "one sentence each, in fours", minutes=5),
     Step("All layers: low rate, high rate", "two predictions", "03", ("Opening", "1 ·")),
     Step("A rate for every depth, a sweep", "bug hunt in pairs", "03", ("2 ·", "3 ·"), ("03.3",)),
     Step("OneCycle, early stopping", "predict; bug hunt in pairs", "03", ("4 ·", "6 ·"), ("03.5",), ("5 ·",)),

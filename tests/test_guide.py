@@ -1,0 +1,334 @@
+"""The instructor guide: every lesson has all its parts, what it names exists, its tables add up and are not stale."""
+
+import json
+import re
+import shlex
+
+import lesson_counts
+import lesson_minutes
+import pytest
+from build_blank import TAG
+from lesson_counts import CELLS, TIMES, PlanError, Section, read_course, read_sections
+from lesson_minutes import GUIDE, SLOW, day_rows, since_midnight, with_waiting_times
+from lesson_source import LESSONS, ROOT, read_cells
+from notebook_hygiene import MAX_SECONDS, MAX_SECONDS_ELSEWHERE
+from workshop_plan import SCHEDULES, Day, Step
+
+TEXT = GUIDE.read_text(encoding="utf-8")
+SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+PARTS = [
+    "Before class",
+    "What to say",
+    "Ask while it trains",
+    "Expected wrong answers",
+    "Where they get stuck",
+    "Skip when late",
+    "Break point",
+]
+LONGEST_STRETCH = 90  # minutes between two breaks
+
+
+@pytest.fixture(scope="module")
+def course():
+    return read_course()
+
+
+def lesson_text(number: str) -> str:
+    """What the guide says about one lesson."""
+    return re.search(rf"^## Lesson {number}: .*?(?=^## )", TEXT, re.M | re.S)[0]
+
+
+def part(number: str, name: str) -> str:
+    return re.search(rf"^### {name}\n(.*?)(?=^###? |\Z)", lesson_text(number), re.M | re.S)[1].strip()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_every_lesson_has_all_parts(source):
+    number = source.name[:2]
+    assert "**Goal.** " in lesson_text(number)
+    assert re.findall(r"^### (.+)$", lesson_text(number), re.M) == PARTS
+    assert all(part(number, name) for name in PARTS)
+    assert 3 <= len(re.findall(r"^- ", part(number, "What to say"), re.M)) <= 8
+    assert "Picture: " in part(number, "What to say")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_wrong_answers_are_about_things_the_lesson_asks(source, course):
+    """Each exercise that is named exists; every row says what they answer and how to react; each lesson's are there."""
+    number = source.name[:2]
+    rows = [line.strip("|").split("|") for line in part(number, "Expected wrong answers").splitlines()[2:]]
+    assert all(len(row) == 3 and all(cell.strip() for cell in row) for row in rows)
+    exercises = [exercise for section in course[number] for exercise in section.exercises]
+    named = [row[0].strip() for row in rows if re.fullmatch(r"\d\d\.\d", row[0].strip())]
+    assert named == exercises
+    quiz = [int(row[0].split()[1]) for row in rows if row[0].strip().startswith("Quiz")]
+    assert quiz and max(quiz) <= sum(section.quiz for section in course[number])
+    predicts = [row for row in rows if row[0].strip().startswith("Predict")]
+    assert 1 <= len(predicts) <= sum(section.predictions for section in course[number])
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_a_question_for_every_cell_that_trains(source, course):
+    """One question for each cell that takes more than SLOW seconds, with the time that was measured."""
+    number = source.name[:2]
+    costs = [(cost, section.heading) for section in course[number] for cost in section.costs if cost > SLOW]
+    asked = re.findall(
+        r"^- \*\*(.+?), .+?\*\* \(about (\S+) s\)\. \*.+?\*", part(number, "Ask while it trains"), re.M | re.S
+    )
+    assert [(seconds, where) for where, seconds in asked] == [
+        (f"{cost:.0f}", f"§ {heading.split()[0]}" if heading[0].isdigit() else heading.split(",")[0])
+        for cost, heading in costs
+    ]
+
+
+def test_waiting_times_are_corrected_and_a_missing_question_is_named():
+    guide = "## Lesson 09: Tiny\n\n### Ask while it trains\n\n- (about ? s). *Why?*\n\n### Expected\n(about 1 s)\n"
+    slow = [Section("1 · First", costs=[1.0, 7.6]), Section("2 · Second", costs=[4.9])]
+    assert with_waiting_times(guide, "09", slow) == guide.replace("(about ? s)", "(about 8 s)")
+    with pytest.raises(PlanError, match="lesson 09: 1 questions while it trains, needed: 8 s in '1 · First', 9 s in"):
+        with_waiting_times(guide, "09", [*slow, Section("Compare", costs=[9.0])])
+
+
+def test_sections_that_are_named_exist(course):
+    for source in SOURCES:
+        number = source.name[:2]
+        numbers = {int(s.heading.split()[0]) for s in course[number] if s.heading[0].isdigit()}
+        text = " ".join(part(number, name) for name in PARTS)
+        for first, last in re.findall(r"[Ss]ections? (\d+)(?: and (\d+))?", text):
+            assert {int(n) for n in (first, last) if n} <= numbers, (number, first, last)
+
+
+# The tables.
+
+
+def test_no_table_is_stale(capsys):
+    assert lesson_minutes.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_check_sees_a_stale_table_and_writing_repairs_it(tmp_path, capsys):
+    file = tmp_path / "guide.md"
+    file.write_text(TEXT.replace("| all | ", "| all | 1"), encoding="utf-8")
+    assert lesson_minutes.main(["--check", "--guide", str(file)]) == 1
+    assert "stale: python scripts/lesson_minutes.py" in capsys.readouterr().err
+    assert lesson_minutes.main(["--guide", str(file)]) == 0
+    assert file.read_text(encoding="utf-8") == TEXT
+
+    file.write_text(TEXT.replace("<!-- minutes: half a day -->", ""), encoding="utf-8")
+    assert lesson_minutes.main(["--guide", str(file)]) == 1
+    assert "half a day" in capsys.readouterr().err
+
+
+def rows_in_the_guide(key: str) -> list[list[list[str]]]:
+    """The schedule as a reader sees it: days of rows of cells."""
+    block = re.search(rf"<!-- minutes: {key} -->\n(.*?)<!-- /minutes -->", TEXT, re.S)[1]
+    days = re.split(r"^\| clock .*\n\|---.*\n", block, flags=re.M)[1:]
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in day.splitlines() if line.startswith("|")]
+        for day in days
+    ]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.key)
+def test_a_schedule_adds_up_and_ends_on_time(schedule):
+    days = rows_in_the_guide(schedule.key)
+    assert len(days) == len(schedule.days)
+    for rows, day in zip(days, schedule.days, strict=True):
+        now = since_midnight(day.start)
+        for clock, minutes, *_ in rows:
+            start, end = (since_midnight(time) for time in clock.split("–"))
+            assert start == now and end - start == int(minutes) and int(minutes) % 5 == 0
+            now = end
+        assert now == since_midnight(day.end)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.key)
+def test_a_schedule_has_breaks_spare_time_and_enough_minutes_for_computing(schedule, course):
+    for day in schedule.days:
+        stretch = 0
+        for step, minutes, _, seconds in day_rows(day, course):
+            stretch = 0 if step.pause else stretch + minutes
+            assert stretch <= LONGEST_STRETCH, step.what
+            assert seconds / 60 <= minutes / 2, step.what
+        assert any(step.pause for step in day.steps) and sum(step.spare for step in day.steps) == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.key)
+def test_no_later_section_is_used_before_the_earlier_ones_have_run(schedule, course):
+    """Within a lesson, sections are taught or run in order and none with code is left out; and an empty cell of a
+    code-along copy is never only run."""
+    for lesson in course:
+        steps = [step for day in schedule.days for step in day.steps if step.lesson == lesson]
+        assert len({step.typed for step in steps}) <= 1, f"lesson {lesson}: one kind of notebook for all of it"
+        done = []
+        for step in steps:
+            ran = lesson_minutes.chosen(step, step.ran, course)
+            assert not (step.typed and any(section.typed for section in ran)), step.what
+            done += ran + lesson_minutes.chosen(step, step.sections, course)
+        with_code = [section.heading for section in course[lesson] if section.costs]
+        got = [section.heading for section in course[lesson] if section in done and section.costs]
+        assert got == with_code[: len(got)], f"lesson {lesson}: a section is missing in between"
+
+
+def test_the_computing_times_are_those_of_the_lessons(course):
+    times = json.loads(TIMES.read_text(encoding="utf-8"))
+    for stem, seconds in times.items():
+        number = stem[:2]
+        assert sum(sum(section.costs) for section in course[number]) == pytest.approx(seconds)
+        assert seconds <= MAX_SECONDS.get(number, MAX_SECONDS_ELSEWHERE)
+        row = re.search(rf"^\| {number} \|.*$", TEXT[TEXT.index("<!-- minutes: overview -->") :], re.M)[0]
+        assert f"| {seconds} s |" in row
+
+
+def test_counts_of_a_made_up_lesson(tmp_path):
+    source = tmp_path / "09_tiny.py"
+    source.write_text(
+        """\
+# %% [markdown]
+# # 09 · Tiny
+#
+# ## What you will be able to do
+#
+# one two three
+
+# %% tags=["setup"]
+start()
+
+# %% [markdown]
+# ## 1 · First
+#
+# **Predict:** four? Then `## 2` in one cell:
+# ```
+# not counted at all
+# ```
+# ## 2 · Second
+#
+# *What the figure shows:* a line.
+
+# %% tags=["type-along"] say="add"
+1 + 1
+
+# %% tags=["exercise"]
+answer()
+
+# %% [markdown] tags=["hints"]
+# many words that are not counted
+
+# %% [markdown]
+# ## Quiz
+#
+# **1. Why?**
+
+# %% [markdown] tags=["quiz"]
+# **2. How?**
+
+# %% [markdown]
+# ## Further reading
+#
+# a book
+""",
+        encoding="utf-8",
+    )
+    opening, first, second, quiz = read_sections(source, 60, [1.0, 2.0, 3.0])
+    assert (opening.heading, opening.cells, opening.costs) == ("Opening", 1, [10.0])
+    assert (first.predictions, first.cells, first.costs) == (1, 0, [])
+    assert (second.cells, second.typed, second.exercises, second.figures) == (1, 1, ["09.1"], 1)
+    assert second.costs == [20.0, 30.0] and quiz.quiz == 2 and first.words == 12
+    typed, plain, no_exercise = second.minutes(), second.minutes(typed=False), second.minutes(exercises=())
+    value = {name: number for name, (number, _) in lesson_counts.ASSUMED.items()}
+    assert typed - plain == pytest.approx(value["typed"]) and typed - no_exercise == pytest.approx(value["exercise"])
+    assert plain == pytest.approx(
+        value["talk"] + second.words / value["words"] + value["cell"] + value["figure"] + value["exercise"] + 50 / 60
+    )
+    with pytest.raises(PlanError, match="measure again"):
+        read_sections(source, 60, [1.0])
+
+
+TINY = {"09": [Section("1 · First", words=150, cells=2, exercises=["09.1"], costs=[30.0])]}
+
+
+def test_the_plan_is_refused_when_it_cannot_be_kept():
+    teach = Step("teach", lesson="09", sections=("1 ·",))
+    spare = Step("ask", spare=True)
+    rows = day_rows(Day("09:00", "09:20", [teach, spare]), TINY)
+    assert [(minutes, start) for _, minutes, start, _ in rows] == [(5, 540), (15, 545)]
+    with pytest.raises(PlanError, match="1 minutes too many|5 minutes too many"):
+        day_rows(Day("09:00", "09:05", [teach, spare]), TINY)
+    with pytest.raises(PlanError, match="lesson 09 has 0 '2 ·…'"):
+        day_rows(Day("09:00", "10:00", [Step("teach", lesson="09", sections=("2 ·",)), spare]), TINY)
+    with pytest.raises(PlanError, match="exercise 09.7 is in none"):
+        day_rows(Day("09:00", "10:00", [Step("t", lesson="09", sections=("1 ·",), exercises=("09.7",)), spare]), TINY)
+
+
+def test_the_measured_cells_belong_to_the_lessons():
+    costs = json.loads(CELLS.read_text(encoding="utf-8"))["cells"]
+    for source in SOURCES:
+        assert len(costs[source.stem]) == sum(cell.kind == "code" for cell in read_cells(source)), source.name
+
+
+# What the guide names.
+
+
+def anchors(text: str) -> list[str]:
+    """GitHub's names for the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r"\]\(([^)\s]+)\)", TEXT)
+    assert len(links) > 30
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (GUIDE.parent / file) if file else GUIDE
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+    contents = TEXT[: TEXT.index("## Ten minutes before class")]
+    linked = set(re.findall(r"\(#([\w-]+)\)", contents))
+    assert {
+        name for name in anchors(TEXT) if re.match(r"lesson-\d\d|schedules|after-the|in-the|two-weeks", name)
+    } <= linked
+
+
+def test_every_command_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    named = set(re.findall(r"(?:`|^ *[\w, ]*: +)make ([a-z-]+)", TEXT, re.M))
+    assert {"blank", "slides", "offline-kit", "lab", "env", "site"} <= named <= targets
+    scripts = {path.replace("\\", "/") for path in re.findall(r"scripts[/\\][\w]+\.py", TEXT)}
+    assert scripts and all((ROOT / path).exists() for path in scripts)
+    assert "environment.yml" in TEXT and (ROOT / "environment.yml").exists()
+    for command in re.findall(r"`([^`\n]*python -m [^`\n]*)`", TEXT):
+        module = shlex.split(command.replace("\\", "/").lstrip("!"))[-1]
+        assert module == "tlhelpers"
+
+
+def test_the_room_check_is_explained_line_by_line():
+    from tlhelpers.environment import FREE_DISK_FULL_MB, FREE_DISK_MB, environment_check
+
+    names = [name for _, name, _ in environment_check()]
+    shown = re.findall(r"^OK  (.+?): ", TEXT, re.M)
+    table = TEXT[TEXT.index("| line | it looks at") :].split("\n\n")[0].splitlines()[2:]
+    assert shown == names and [row.split("|")[1].strip() for row in table] == names
+    assert f"{FREE_DISK_MB} MB, or {FREE_DISK_FULL_MB:,} MB in profile" in TEXT
+    files = len(json.loads((ROOT / "data" / "manifest.json").read_text(encoding="utf-8")))
+    assert f"{files} bundled files" in TEXT
+
+
+def test_the_room_types_in_every_lesson_that_says_so():
+    """`type along` in a schedule means the copies of `make blank`, and these have cells to type."""
+    for schedule in SCHEDULES:
+        for step in (step for day in schedule.days for step in day.steps if step.typed):
+            source = next(source for source in SOURCES if source.name.startswith(step.lesson))
+            assert any(TAG in cell.tags for cell in read_cells(source))
+    for rows in (day for schedule in SCHEDULES for day in rows_in_the_guide(schedule.key)):
+        for _, _, what, _, learners, _ in rows:
+            steps = [step for schedule in SCHEDULES for day in schedule.days for step in day.steps]
+            step = next(step for step in steps if step.what == what and step.learners == learners)
+            assert step.typed or "type along" not in learners
+
+
+def test_it_says_that_the_human_minutes_are_not_measured():
+    text = " ".join(TEXT.split())
+    assert "The human minutes are planned, not measured." in text
+    assert "send us your minutes" in text
