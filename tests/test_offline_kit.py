@@ -444,11 +444,11 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="st
 def test_a_learner_without_a_network(kit, cut_off):
     kit.real_setup()
     kit.make()
-    status, text = kit.start(without_network=cut_off)
+    status, text = kit.start("--lab", "--port", "8890", without_network=cut_off)
     folder = kit.home / "transfer-learning-course"
     assert status == 0, text
     assert "The environment is ready." in text and "OK  the room check" in text
-    assert text.rstrip().endswith("JUPYTER lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb")
+    assert text.rstrip().endswith("JUPYTER lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb --port 8890")
     assert (folder / ".venv" / "course-ready.json").exists()
     assert kit.verify()[0] == 0, "starting from the kit changes nothing in it"
 

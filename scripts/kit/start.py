@@ -3,6 +3,7 @@
     python programs/start.py            asks where to put the course; Enter means a new folder in the home folder
     python programs/start.py FOLDER     there
     python programs/start.py --check    stop after the room check, do not open JupyterLab
+    python programs/start.py --lab --no-browser --port 8890     what follows --lab is for JupyterLab
 
 The kit itself is only read. A folder of the learner is never written into: the course of this kit that is there already
 is used again, anything else stays as it is and the course goes beside it. Standard library only.
@@ -37,12 +38,12 @@ def read_kit():
     return json.loads((KIT / "kit.json").read_text(encoding="utf-8"))
 
 
-def choose_folder(asked):
-    """Where the learner wants the course."""
+def choose_folder(asked, commit):
+    """Where the learner wants the course. Nobody is asked twice for the usual place."""
     if asked:
         return Path(asked).expanduser().absolute()
     default = Path.home() / NAME
-    if sys.stdin and sys.stdin.isatty():
+    if commit_in(default) != commit and sys.stdin and sys.stdin.isatty():
         answer = input(f"Where shall the course go? Press Enter for {default},\nor type another folder: ").strip()
         if answer:
             return Path(answer.strip("\"'")).expanduser().absolute()
@@ -114,9 +115,9 @@ def run(command, folder):
     return subprocess.call([str(word) for word in command], cwd=str(folder))
 
 
-def start(options, further):
+def start(options):
     kit = read_kit()
-    folder, there = place(choose_folder(options.folder), kit["commit"])
+    folder, there = place(choose_folder(options.folder, kit["commit"]), kit["commit"])
     if there:
         print(f"The course is in {folder}")
     else:
@@ -138,7 +139,7 @@ def start(options, further):
     if options.check:
         return 0
     print("Opening JupyterLab. To stop it: close this window, or press Ctrl and C here.")
-    return open_lab(folder, further)
+    return open_lab(folder, options.lab)
 
 
 def open_lab(folder, further):
@@ -157,10 +158,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", default="", help="where the course goes")
     parser.add_argument("--check", action="store_true", help="stop after the room check")
+    parser.add_argument("--lab", nargs=argparse.REMAINDER, default=[], help="all that follows is for JupyterLab")
     sys.stdout.reconfigure(line_buffering=True)  # its lines and those of the programs it starts stay in order
-    options, further = parser.parse_known_args()  # what it does not know is for JupyterLab: --no-browser, --port 8890
+    options = parser.parse_args()
     try:
-        return start(options, further)
+        return start(options)
     except SetupError as error:
         print(f"\n{error}")
     except PermissionError as error:
