@@ -97,8 +97,9 @@ def schedule_table(days: list[Day], course: dict[str, list[Section]]) -> str:
                 run_only = (short_heading(section.heading) for section in chosen(step, step.ran, course))
                 where += f" (only run: {', '.join(run_only)})"
             where = where if step.lesson else "–"
-            span = f"{clock(start)}–{clock(start + minutes)}"
-            lines.append(f"| {span} | {minutes} | {step.what} | {where} | {step.learners} | {seconds_text(seconds)} |")
+            row = [clock(start), str(minutes), step.what, where, step.learners, seconds_text(seconds)]
+            lines.append(f"| {' | '.join(row)} |")
+        lines.append(f"| {day.end} | | End | | | |")
         parts.append((f"**Day {number}**\n\n" if len(days) > 1 else "") + "\n".join(lines))
     return "\n\n".join(parts)
 
