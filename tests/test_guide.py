@@ -6,12 +6,13 @@ import shlex
 
 import lesson_counts
 import lesson_minutes
+import nbformat
 import pytest
 from build_blank import TAG
 from lesson_counts import CELLS, TIMES, PlanError, Section, read_course, read_sections
 from lesson_minutes import GUIDE, SLOW, day_rows, since_midnight, with_waiting_times
-from lesson_source import LESSONS, ROOT, read_cells
-from notebook_hygiene import MAX_SECONDS, MAX_SECONDS_ELSEWHERE
+from lesson_source import LESSONS, NOTEBOOKS, ROOT, read_cells
+from notebook_hygiene import MAX_SECONDS, MAX_SECONDS_ELSEWHERE, code_cells, outputs_text
 from workshop_plan import SCHEDULES, Day, Step
 
 TEXT = GUIDE.read_text(encoding="utf-8")
@@ -87,6 +88,98 @@ def test_waiting_times_are_corrected_and_a_missing_question_is_named():
     assert with_waiting_times(guide, "09", slow) == guide.replace("(about ? s)", "(about 8 s)")
     with pytest.raises(PlanError, match="lesson 09: 1 questions while it trains, needed: 8 s in '1 · First', 9 s in"):
         with_waiting_times(guide, "09", [*slow, Section("Compare", costs=[9.0])])
+
+
+# lesson: (what its solved notebook printed, what the guide says of it)
+FACTS = {
+    "00": [
+        ("flowers, scratch mean 71% single seeds 65% 72% 77%", "65 to 77 %"),
+        ("flowers, transfer mean 96% single seeds 96% 95% 97%", "95 to 97 %"),
+        ("microscope, scratch mean 24%", "from 24 to 43 %"),
+        ("microscope, transfer mean 43%", "from 24 to 43 %"),
+        ("head start on flowers: +24 points head start on microscope: +20 points", "+24 points there, +20 here"),
+        ("+30.8 points", "0.308"),
+    ],
+    "01": [
+        ("side: 0.90 to 1.00 of the full side area: 0.80 to 1.00", "side 0.90 to 1.00, area 0.80 to 1.00"),
+        ("black corner: 43%", "43 % of the pictures"),
+        ("no Normalize 94% ± 2% 90% ± 2%", "94 % everywhere, 90 % only at prediction"),
+        ("no scale=True 85% ± 2% 47%", "97 % become 47 %"),
+    ],
+    "02": [
+        ("2,565 of 4,908,357 parameters will be trained: 0.05%", "2,565 of 4,908,357 parameters train, 0.05 %"),
+        ("buffers that moved: 36 of 36", "36 of 36 BatchNorm buffers"),
+        ("scores -> nll_loss -20.0000", "−20 looks like wonderful progress"),
+        ("best epoch: 5", "with validation loss 0.008"),
+        ("linear head, plain cache: 60.3% linear head, 2 views: 61.6%", "61.6 against 60.3 %"),
+        ("random body, frozen 16.3%", "16.3 %"),
+        ("pretrained body, frozen 59.2%", "59.2 %"),
+    ],
+    "03": [
+        ("3780.79 19.62 2.67 accuracy 20%", "After one epoch at the high rate: 3,781"),
+        ("5.78 accuracy 16%", "20 and 16 %"),
+        ("pretrained probe on validation 60%", "60 % pretrained"),
+        ("low rate probe on validation 52%", "52 % after the low rate"),
+        ("100 x the rate probe on validation 22%", "22 % after the high one"),
+        ("by depth, OneCycle 57% 56% 56%", "56 to 57 %"),
+        ("AdamW 6.6e-03, SGD 6.6e-03", "6.6e-03"),
+        (
+            "BatchNorm: train 54% 60% 49% BatchNorm: keep statistics 47% 49%",
+            "47 and 49 % kept, against 54, 60 and 49 %",
+        ),
+        ("moved by 84% 85% 83%", "83 to 85 %"),
+        ("moved by 66% 75% 66%", "66 to 75 %"),
+    ],
+    "04": [
+        ("88 of 120 right (+88)", "88, 100, 93 of 120"),
+        ("100 of 120 right (+12)", "88, 100, 93 of 120"),
+        ("93 of 120 right (-7)", "*lost* seven images"),
+        ("layer4 has gradients: True moved: 0 of 9 tensors", "moved 0 of 9"),
+        ("move by 0.27 learning rates", "1.00 learning rates against 0.27"),
+        ("from layer4 on: 3,679,244", "3,679,244 against 6,156"),
+        ("03 near full 75.8% and 78.3%", "76 and 78 %"),
+        ("02 near frozen 70.0% and 72.5%", "70 and 72 %"),
+        ("04 near gradual 67.5% and 71.7%", "68 and 72 %"),
+        ("near 40 per class, 480 images: full frozen, the rule's", "Near, with 40 images per class, `full` wins"),
+    ],
+    "05": [
+        ("mean confidence 78.4%, really right 57.7%", "78 % sure, 58 % right"),
+        ("mean confidence 45.3%, really right 59.7%", "45 % sure, 60 % right"),
+        ("20.6% 18.4% 22.0%", "ECE about 20"),
+        ("2.6% 6.2% 3.7%", "then 3 to 6"),
+        ("14.4% 14.2% 11.8%", "then 12 to 14"),
+        ("pixels kept of the image: 0.86", "wanted 0.50, kept 0.86"),
+        ("same class: 85% shuffled: True pairs of the same class: 10%", "85 % of the pairs"),
+        ("floor by hand 0.473", "0.47: about half"),
+        ("CutMix 1.0 60.9% 92.7%", "61 % reported, 93 % on clean images"),
+        ("plain 80.9% 70.9% 75.5%", "plain is ahead in seed 0, mixup in 1 and 2"),
+        ("mixup 0.2 78.2% 71.8% 76.4%", "plain is ahead in seed 0, mixup in 1 and 2"),
+        ("CutMix 1.0 71.8% 60.9% 67.3%", "CutMix is last in every seed"),
+    ],
+    "06": [
+        ("rates by depth, OneCycle 41.4%", "Rates by depth 41.4 %"),
+        ("frozen, linear head 27.5%", "27.5 against 38.8 %"),
+        ("scratch 5.9%", "scratch 5.9 %"),
+        ("AdamW 0.0001 19.8%", "1e-4 gives 19.8 %"),
+        ("AdamW 0.001 38.2%", "1e-3 gives 38.2 %"),
+        ("frozen validation 30.3% one rate validation 38.1%", "Eight: 38.1 %"),
+        ("40.0% (408 of 1020, 95 % interval 37.0% to 43.0%)", "40.0 %, interval 37.0 to 43.0"),
+        ("rates by depth 30% of the brightness", "30, 31 and, for random weights, 25 %"),
+        ("random weights 25% of the brightness", "30, 31 and, for random weights, 25 %"),
+        ("no flower.jpg anthurium 83.8%", "an anthurium, with 84 %"),
+    ],
+}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_the_numbers_are_those_of_the_executed_notebooks(source):
+    """Rebuilt notebooks may bring other numbers; then the sentence on the right has to follow."""
+    notebook = nbformat.read(NOTEBOOKS / "solutions" / f"{source.stem}.ipynb", as_version=4)
+    printed = " ".join(" ".join(outputs_text(cell) for cell in code_cells(notebook)).split())
+    said = " ".join(lesson_text(source.name[:2]).split())
+    for output, sentence in FACTS[source.name[:2]]:
+        assert output in printed, f"the notebook no longer prints '{output}': look at '{sentence}' in the guide"
+        assert sentence in said, f"the guide no longer says '{sentence}'"
 
 
 def test_sections_that_are_named_exist(course):
