@@ -128,7 +128,7 @@ def overview_row(name: str, row: list[float]) -> str:
 
 
 def lesson_table(sections: list[Section]) -> str:
-    lines = ["| section | words | code cells (typed) | exercises | computing | planned minutes |"]
+    lines = ["| section | words | code cells (typed) | exercises, quiz | computing | planned minutes |"]
     lines.append("|---|--:|--:|--:|--:|--:|")
     for s in sections:
         cells = f"{s.cells} ({s.typed})" if s.typed else str(s.cells)
