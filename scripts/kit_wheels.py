@@ -132,9 +132,15 @@ def choose(target: Target, uv: list[str], wanted: str) -> list[Wheel]:
             return resolve(target, uv, "cpu", patient=False)
         except KitError:
             print("The CPU-only PyTorch cannot be had from here; taking the ordinary build (larger, works the same).")
-    if wanted in ("auto", "pypi", "cpu"):
-        return resolve(target, uv, "cpu" if wanted == "cpu" and linux else "")
-    return resolve(target, uv, "" if target.platform == "macos" else wanted)
+    special = {"auto": False, "pypi": False, "cpu": linux}.get(wanted, target.platform != "macos")
+    if not special:
+        return resolve(target, uv, "")
+    try:
+        return resolve(target, uv, wanted)
+    except KitError as error:
+        raise KitError(
+            f"{error}\n(TORCH={wanted} has an index of its own; TORCH=pypi takes the ordinary one.)"
+        ) from None
 
 
 def explain(output: str, doing: str) -> KitError:

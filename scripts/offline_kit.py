@@ -35,7 +35,7 @@ from kit_wheels import (
     run,
     unpacked_size,
 )
-from setup_env import this_platform
+from setup_env import NEEDED, this_platform
 
 PARTS = ROOT / "scripts" / "kit"
 
@@ -62,6 +62,8 @@ def read_targets(platforms: str, pythons: str) -> list[Target]:
     for version in versions:
         if not re.fullmatch(r"3\.\d+", version):
             raise KitError(f"'{version}' is no Python version. Write --pythons as in '3.12 3.13'.")
+        if tuple(map(int, version.split("."))) < NEEDED:
+            raise KitError(f"The course needs Python {'.'.join(map(str, NEEDED))} or newer, not {version}.")
     return [Target(name, version) for name in dict.fromkeys(chosen) for version in dict.fromkeys(versions)]
 
 

@@ -360,7 +360,7 @@ def test_the_ordinary_build_where_the_cpu_index_is_out_of_reach(kit):
     assert status == 0
     assert "taking the ordinary build" in text
     status, text = kit.make("--platform", "linux", "--torch", "cpu")
-    assert status == 1 and "The package index does not answer" in text
+    assert status == 1 and "The package index does not answer" in text and "TORCH=pypi" in text
 
 
 def test_several_systems_and_pythons(kit):
@@ -382,6 +382,7 @@ NO_WHEEL = """error: No solution found when resolving dependencies
     [
         ("--platform amiga", {}, "no kit for 'amiga'. Choose --platform from: linux, linux-arm, windows, macos"),
         ("--pythons three", {}, "'three' is no Python version"),
+        ("--pythons 3.9", {}, "The course needs Python 3.11 or newer, not 3.9."),
         ("--platform windows --pythons 3.15", {"compile": NO_WHEEL}, "torch==2.15.0 has no wheels"),
         ("--platform windows --pythons 3.15", {"compile": NO_WHEEL}, "the packages for windows with Python 3.15"),
         ("", {"compile": NO_NETWORK}, "The package index does not answer"),
