@@ -42,7 +42,7 @@ next `make blank` builds everything anew (a folder in which somebody has typed i
 - Open them here, inside the course folder: the setup cell looks for the course in the folders above.
 - A cell that begins with `# type along:` says what to type, and which names the later cells need.
 - Fell behind? Below each such cell the code is folded away. Copy it into the cell, run it, go on.
-- Run the cells from top to bottom. "Run all" stops at the first cell that is still empty.
+- Run the cells from top to bottom. "Run all" stops with a NameError where something that was not typed is needed.
 - The complete lessons are in `notebooks/`, with everything solved in `notebooks/solutions/`.
 """
 
