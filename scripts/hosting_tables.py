@@ -18,7 +18,7 @@ SYSTEM_GB = 2  # the operating system, JupyterHub and its proxy; a round figure,
 MARGIN = 1.3  # learners also play: larger batches, a figure more
 AT_ONCE = 3  # one learner in three computes at a given moment: an assumption, the page says so
 CORES = (4, 8, 16)
-GB_STEP = 8  # machines are rented in such steps
+RENTED_GB = (8, 16, 32, 48, 64, 96, 128, 192, 256)  # machines come in about these sizes
 
 
 def lesson_runs(runs: dict) -> dict[str, dict]:
@@ -79,7 +79,7 @@ def gigabytes(runs: dict, learners: int, forgotten: bool = False) -> float:
 
 
 def rented(gb: float) -> int:
-    return GB_STEP * math.ceil(gb / GB_STEP)
+    return next(size for size in RENTED_GB if size >= gb)
 
 
 def sizing_table(runs: dict) -> str:
@@ -87,13 +87,14 @@ def sizing_table(runs: dict) -> str:
     rows = []
     for learners in (10, 20, 30):
         one, two = gigabytes(runs, learners), gigabytes(runs, learners, forgotten=True)
-        rows.append([learners, f"{one:.0f} GB", f"{rented(one)} GB", f"{two:.0f} GB", f"{rented(two)} GB"])
+        sizes = [f"{math.ceil(one)} GB", f"{rented(one)} GB", f"{math.ceil(two)} GB", f"{rented(two)} GB"]
+        rows.append([learners, *sizes])
     peak, lesson = largest(runs, "own_peak_sum_mb")
     idle, which = largest(runs, "idle_own_sum_mb")
     server = runs["server"]["own_mb"]
     text = (
         f"The sum for 30: 30 × ({peak} MB for lesson {lesson} at its peak + {server} MB for JupyterLab) × {MARGIN} "
-        f"margin + {files_mb(runs)} MB program files + {SYSTEM_GB} GB for the system = {gigabytes(runs, 30):.0f} GB.\n"
+        f"margin + {files_mb(runs)} MB program files + {SYSTEM_GB} GB for the system = {gigabytes(runs, 30):.1f} GB.\n"
         f"An old kernel left open adds {idle} MB to the bracket (lesson {which}, finished)."
     )
     return f"{markdown_table(header, rows)}\n\n{text}"
