@@ -250,7 +250,7 @@ def test_start_scripts_are_filled_in_and_have_the_line_ends_of_their_system(kit)
         assert call(["sh", "-n", str(kit.out / name)])[0] == 0
     windows = (kit.out / "start-windows.bat").read_bytes()
     assert windows.startswith(b"@echo off\r\n") and windows.count(b"\n") == windows.count(b"\r\n")
-    assert b"for %%V in (3.12 3.13) do (" in windows
+    assert b'for %%V in (3.12 3.13) do call :try "py -%%V"\r\n' in windows
     readme = (kit.out / "README.txt").read_bytes()
     assert b"3.12 or 3.13" in readme and readme.count(b"\n") == readme.count(b"\r\n")
     assert b"@" not in readme and windows.count(b"@") == 1  # no place was left empty
