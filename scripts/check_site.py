@@ -100,6 +100,29 @@ class Looker:
         page.close()
         return slides["count"]
 
+    def try_speaker(self, path: Path, name: str, slides: int) -> None:
+        """S opens the speaker's window, with notes, and the arrow in it moves the deck; ?print-pdf has every slide."""
+        page = self.open(path, name, "#/slide-2", SLIDE)
+        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=20_000)
+        before = page.evaluate("location.hash")
+        try:
+            with self.context.expect_page(timeout=10_000) as opened:
+                page.keyboard.press("s")
+            speaker = opened.value
+            speaker.wait_for_function("document.querySelector('.speaker-controls-notes .value')?.textContent.trim()")
+            speaker.wait_for_timeout(1000)  # its two small views of the deck have to load
+            speaker.keyboard.press("ArrowRight")
+            page.wait_for_function("before => location.hash !== before", arg=before, timeout=10_000)
+            speaker.close()
+        except Exception as error:
+            self.add(name, [f"the speaker view does not work: {str(error).splitlines()[0]}"])
+        page.close()
+        printed = self.open(path, name, "?print-pdf", SLIDE)
+        printed.wait_for_timeout(1500)
+        pages = printed.evaluate("document.querySelectorAll('.pdf-page').length")
+        self.add(name, [f"?print-pdf has {pages} pages for {slides} slides"] if pages != slides else [])
+        printed.close()
+
     def try_search(self, folder: Path) -> None:
         name = "search.html"
         page = self.open(folder / name, name, f"?q={SEARCH_WORD}")
@@ -165,9 +188,11 @@ def check_site(looker: Looker, folder: Path) -> str:
 def check_slides(looker: Looker, folder: Path) -> str:
     looker.look_at_page(folder / "index.html", "index.html")
     decks = sorted(folder.glob("[0-9][0-9]_*.html"))
-    slides = sum(looker.look_at_deck(path, path.name) for path in decks)
+    counts = [looker.look_at_deck(path, path.name) for path in decks]
+    if decks:
+        looker.try_speaker(decks[0], decks[0].name, counts[0])
     looker.follow_links(folder.resolve())
-    return f"{folder}: {len(decks)} decks, {slides} slides"
+    return f"{folder}: {len(decks)} decks, {sum(counts)} slides"
 
 
 def main(arguments: list[str] | None = None) -> int:
