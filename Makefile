@@ -60,6 +60,7 @@ test: env
 
 notebooks: env
 	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times) $(if $(PROSE),--prose)
+	$(BIN) scripts/lesson_minutes.py
 
 data: env
 	$(BIN) data/build_images.py

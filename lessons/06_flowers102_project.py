@@ -280,8 +280,8 @@ print(f"{head_history.stopped}, best epoch {head_history.best_epoch}: validation
 # place in its random order. We let a head die after two of four epochs, and go on with more and more of what it had.
 
 # %% [markdown]
-# First, where the files go. A Colab machine takes its disk along when it goes. To keep the files there, set the switch to
-# `True`: Google then asks whether this notebook may write to your Drive. On your own computer leave it as it is.
+# First, where the files go. A Colab machine takes its disk along when it goes. To keep your files, set the switch
+# to `True`: Google then asks whether this notebook may write to your Drive. On your own computer leave it as it is.
 
 # %% tags=["drive"]
 keep_on_drive = False

@@ -157,7 +157,7 @@ def test_a_readme_without_its_marks_is_not_guessed_at(folder, capsys):
 
 @pytest.mark.parametrize(
     ("repo", "ref", "message"),
-    [("name", "main", '"owner/name"'), ("a b/c", "main", '"owner/name"'), ("a/b", "", "branch"), ("a/b", "-x", "branch")],
+    [("name", "main", "owner/name"), ("a b/c", "main", "owner/name"), ("a/b", "", "branch"), ("a/b", "-x", "branch")],
 )
 def test_an_address_that_cannot_be_is_refused(tmp_path, repo, ref, message):
     file = tmp_path / "pyproject.toml"

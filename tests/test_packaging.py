@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYPI_TO_CONDA = {"torch": "pytorch"}
 IMPORT_TO_PYPI = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipykernel", "cycler": "matplotlib"}
+IMPORT_TO_PYPI |= {"psutil": "ipykernel", "markdown_it": "markdown-it-py"}
 OPTIONAL = {"timm", "google"}  # imported only where present: the model zoo, Colab
 
 
@@ -37,9 +38,10 @@ def conda_packages(text: str) -> tuple[list[str], list[str]]:
     return lists["dependencies"], lists["channels"]
 
 
-def declared() -> dict[str, str]:
+def declared(*extras: str) -> dict[str, str]:
+    """Lower bounds of what a learner gets; with `extras`, also of what single programs need."""
     project = PROJECT["project"]
-    return bounds(project["dependencies"] + project["optional-dependencies"]["dev"])
+    return bounds(sum((project["optional-dependencies"][extra] for extra in ("dev", *extras)), project["dependencies"]))
 
 
 def test_environment_yml_agrees_with_pyproject():
@@ -48,7 +50,8 @@ def test_environment_yml_agrees_with_pyproject():
     (python,) = (package.removeprefix("python=") for package in packages if package.startswith("python="))
     conda = bounds([package for package in packages if package != "pip" and not package.startswith("python=")])
     # Binder's repo2docker understands "python=3.13" only: a bound would give it an old Python
-    assert tuple(map(int, python.split("."))) >= tuple(map(int, re.findall(r"\d+", PROJECT["project"]["requires-python"])))
+    floor = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert [int(number) for number in python.split(".")] >= [int(number) for number in floor.split(".")]
     assert conda == {PYPI_TO_CONDA.get(name, name): bound for name, bound in declared().items()}
 
 
@@ -81,7 +84,7 @@ def tracked_files() -> list[Path]:
 
 def test_every_import_is_declared():
     ours = {"tlhelpers"} | {path.stem for path in ROOT.glob("*/*.py")}
-    known = {IMPORT_TO_PYPI.get(name, name) for name in declared()} | ours | OPTIONAL | set(sys.stdlib_module_names)
+    known = {*declared("site", "browser"), *ours, *OPTIONAL, *sys.stdlib_module_names}
     for folder in ("tlhelpers", "lessons", "data", "scripts", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
             unknown = {name for name in imported_modules(path) if IMPORT_TO_PYPI.get(name, name) not in known}
