@@ -59,7 +59,9 @@ def slide_html(slide: "Slide", number: int) -> str:
     notes = "".join(MARKDOWN.render(text) for text in slide.notes)
     aside = f'<aside class="notes">{notes}</aside>' if notes else ""
     heading = f"<{level}>{inline(slide.heading)}{tag}</{level}>"
-    return f'<section id="slide-{number}" class="{slide.kind}">\n{heading}\n{"".join(body)}\n{aside}\n</section>'
+    # The margins belong to a part of their own: reveal.js takes those of a <section> away when it prints.
+    page = f'<div class="page">{heading}\n{"".join(body)}</div>'
+    return f'<section id="slide-{number}" class="{slide.kind}">\n{page}\n{aside}\n</section>'
 
 
 def deck_html(deck: "Deck", template: Template) -> str:
