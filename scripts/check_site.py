@@ -102,8 +102,11 @@ class Looker:
 
     def try_speaker(self, path: Path, name: str, slides: int) -> None:
         """S opens the speaker's window, with notes, and the arrow in it moves the deck; ?print-pdf has every slide."""
-        page = self.open(path, name, "#/slide-2", SLIDE)
+        page = self.open(path, name, size=SLIDE)
         page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=20_000)
+        noted = page.evaluate("document.querySelector('section:has(> aside.notes)')?.id || 'slide-1'")
+        page.evaluate("id => { location.hash = '#/' + id }", noted)
+        page.wait_for_function("id => Reveal.getCurrentSlide().id === id", arg=noted, timeout=10_000)
         before = page.evaluate("location.hash")
         try:
             with self.context.expect_page(timeout=10_000) as opened:
