@@ -18,6 +18,7 @@ SYSTEM_GB = 2  # the operating system, JupyterHub and its proxy; a round figure,
 MARGIN = 1.3  # learners also play: larger batches, a figure more
 AT_ONCE = 3  # one learner in three computes at a given moment: an assumption, the page says so
 CORES = (4, 8, 16)
+LOAD = '"Load" is how many programs wanted to compute at the end of the run, on the whole machine.'
 RENTED_GB = (8, 16, 32, 48, 64, 96, 128, 192, 256)  # machines come in about these sizes
 
 
@@ -49,7 +50,14 @@ def memory_table(runs: dict, times: dict[str, int], cores: int) -> str:
 
 def settings_table(runs: dict) -> str:
     """Every other measurement: several kernels at once, other settings."""
-    header = ["measured", "kernels", "own memory of all at their peak, MB", "per kernel", "computing time of each"]
+    header = [
+        "measured",
+        "kernels",
+        "own memory of all at their peak, MB",
+        "per kernel",
+        "computing time of each",
+        "load",
+    ]
     rows = []
     for key, run in sorted(runs.items()):
         lesson, _, setting = key.partition(", ")
@@ -58,8 +66,24 @@ def settings_table(runs: dict) -> str:
         count = int(found[1]) if (found := re.search(r"(\d+) at once", setting)) else 1
         own = run["own_peak_sum_mb"]
         what = f"lesson {lesson[:2]}, {setting.split(', ' + str(count))[0]}"
-        rows.append([what, count, own, round(own / count), f"{run['computing_s']:.0f} s"])
-    return markdown_table(header, rows)
+        rows.append([what, count, own, round(own / count), f"{run['computing_s']:.0f} s", run["load"]])
+    return f"{markdown_table(header, rows)}\n\n{LOAD}"
+
+
+def threads_sentence(runs: dict) -> str:
+    """What all cores for each kernel cost on a busy machine; nothing where both were not measured under such a load."""
+    for key, free in sorted(runs.items()):
+        lesson, _, setting = key.partition(", ")
+        held = [run for other, run in runs.items() if re.fullmatch(rf"{lesson}, one thread(, \d at once)?", other)]
+        close = [run for run in held if free["load"] > 4 and run["load"] > 4] if setting == "as it comes" else []
+        if close:
+            run = max(close, key=lambda one: one["load"])
+            return (
+                f"On a busy machine, lesson {lesson[:2]} computed for {run['computing_s']:.0f} s with one thread (load "
+                f"{run['load']}),\nand for {free['computing_s']:.0f} s with as many threads as PyTorch takes by itself "
+                f"(load {free['load']}, the same machine)."
+            )
+    return ""
 
 
 def files_mb(runs: dict) -> int:
@@ -146,6 +170,7 @@ def tables(runs: dict, times: dict[str, int], machine: str) -> dict[str, str]:
         "settings": settings_table(runs),
         "sizing": sizing_table(runs),
         "waiting": waiting_table(runs, times),
+        "threads": threads_sentence(runs),
         "limits": f"```\nsudo tljh-config set limits.memory {limit}\n```",
         "another hub": "\n".join(["```python", *settings, "c.Spawner.cpu_limit = 2", "```"]),
     }

@@ -60,7 +60,16 @@ def test_times_of_a_busy_machine_are_called_upper_limits_and_shared_cores_multip
     four = next(line for line in parts["waiting"].splitlines() if line.startswith("| 4 |"))
     # 30 learners on 4 cores: 7.5 to a core; ten of them: 2.5. The lesson without a measurement counts twice its time.
     assert four == "| 4 | 7.5 | 90 s | 30 s | 11 min | 4 min |"
-    assert "lesson 01, one thread | 2 | 2000 | 1000 |" in parts["settings"]
+    assert "lesson 01, one thread | 2 | 2000 | 1000 | 95 s | 1.0 |" in parts["settings"]
+
+
+def test_threads_are_compared_only_between_busy_runs():
+    assert tables(RUNS, TIMES, "CPU, 2 cores")["threads"] == ""
+    quiet = RUNS | {"01_long, as it comes": run(900, 300, 70.0, load=2.0)}
+    assert tables(quiet, TIMES, "CPU, 2 cores")["threads"] == ""
+    busy = RUNS | {"01_long, as it comes": run(900, 300, 400.0, load=10.0)}
+    sentence = tables(busy, TIMES, "CPU, 2 cores")["threads"]
+    assert "90 s with one thread (load 9.0)" in sentence and "for 400 s with as many threads" in sentence
 
 
 def test_a_page_without_markers_is_refused():
