@@ -8,4 +8,9 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   // The theme calls the captions of its navigation headings without saying of which level.
   for (const caption of document.querySelectorAll(".caption[role=heading]")) caption.ariaLevel = "2";
+  // Nor does it name its two side columns.
+  for (const [column, name] of [[".sidebar-drawer", "The course"], [".toc-drawer", "This page"]]) {
+    const aside = document.querySelector(column);
+    if (aside) aside.ariaLabel = name;
+  }
 });
