@@ -28,17 +28,17 @@ from colab_environment import ROOT, CheckError, installed, make_environment, run
 
 STAND_IN = ROOT / "scripts" / "stand_in"
 REF = "checked"  # the branch the notebooks fetch
-CELL_TIMEOUT = 1200  # seconds, as in build_notebooks.py: a busy machine is no reason to fail
+# nbval: compare only the outputs marked for it. Long limits, in seconds: a busy machine is no reason to fail.
+LAX = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1200", "--nbval-kernel-startup-timeout=300"]
 DRIVE_SWITCH = "keep_on_drive = False"
 COLOUR = re.compile(r"(\x1b|#x1B)\[[0-9;]*m")  # the second is how pytest writes the first into XML
 ROW = "{:44} {:>5} {:>7}  {}"
 
 # Runs a notebook (first argument) in a folder (second) and prints what its cells printed.
 RUN_AND_PRINT = """
-import sys, nbformat
-from nbclient import NotebookClient
+import sys, nbclient, nbformat
 notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": sys.argv[2]}}).execute()
+nbclient.execute(notebook, cwd=sys.argv[2], timeout=600, startup_timeout=300, kernel_name="python3")
 print("".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])))
 """
 WHERE_FROM = 'print("helpers", tl.__file__, "google.colab" in sys.modules)'
@@ -136,8 +136,7 @@ def run_pytest(command: list, folder: Path, report: Path, environment: dict) -> 
 def run_notebook(python: Path, notebook, place: Path) -> tuple[int, str]:
     """Every cell of a notebook through nbval, in the folder it lies in: (number of cells, first failure or "")."""
     nbformat.write(notebook, place)
-    lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *lax, place.name]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *LAX, place.name]
     return run_pytest(command, place.parent, place.with_suffix(".xml"), as_on_colab())
 
 
