@@ -35,7 +35,7 @@ help:
 	@echo "                 OTHERS=1: fastai and Lightning are installed and measured too; ARGS=\"--only loop\": a part)"
 	@echo ""
 	@echo "make offline-kit fill build/offline-kit/, a folder for a USB stick: a workshop without a network"
-	@echo "                 (PLATFORM=\"windows macos linux\" PYTHONS=\"3.12 3.13\")"
+	@echo "                 (PLATFORM=\"windows macos linux\" PYTHONS=\"3.12 3.13\"; elsewhere: ARGS=\"--out FOLDER\")"
 	@echo "make blank       code-along copies of the notebooks in build/blank/"
 	@echo "make slides      slides of every lesson in build/slides/; they open without a network"
 	@echo "make site        the executed lessons as a website in build/site/; it opens from disk"

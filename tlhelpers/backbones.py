@@ -43,7 +43,7 @@ class _BundledWeights(WeightsEnum):
         """
         path = data_dir() / self.url
         repair = (
-            "Restore it with 'git checkout data/weights', or run 'python -m tlhelpers' to see what else is missing."
+            "Restore them with 'git checkout data/weights', or run 'python -m tlhelpers' to see what else is missing."
         )
         if not path.is_file():
             raise CourseError(f"The bundled weights {path} are missing. {repair}")

@@ -24,6 +24,7 @@ from .session import CourseError
 
 FORMAT, VERSION = "tlhelpers checkpoint", 1
 RESERVED = ("format", "version", "architecture", "model", "classes", "history")
+WRITTEN_BY = "Give a file that save_checkpoint or fit(checkpoint=...) wrote."
 RUN = "run"  # what `fit` adds to go on with after the process died
 
 
@@ -122,12 +123,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # damaged bytes raise nearly anything: RuntimeError, EOFError, UnpicklingError, KeyError
         if is_zip and "weights_only" not in str(error).lower():
             raise CourseError(f"{path} is cut short or damaged. Save it again, or use an older copy.") from error
-        raise CourseError(f"{path} is not a checkpoint of this course.") from error
+        raise CourseError(f"{path} is not a checkpoint of this course. {WRITTEN_BY}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        hint = ""
         if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
-            hint = " It is a plain state dict: model.load_state_dict(torch.load(path, weights_only=True))."
-        raise CourseError(f"{path} is not a checkpoint of this course.{hint}")
+            way = "model.load_state_dict(torch.load(path, weights_only=True))"
+            raise CourseError(f"{path} is a plain state dict, no checkpoint of this course: {way}.")
+        raise CourseError(f"{path} is not a checkpoint of this course. {WRITTEN_BY}")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise CourseError(
             f"{path} was written by a newer tlhelpers (format {content.get('version')}, this one reads {VERSION}): "
@@ -135,7 +136,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     missing = [name for name in RESERVED if name not in content]
     if missing or not isinstance(content["model"], dict):
-        raise CourseError(f"{path} is damaged: {', '.join(missing) or 'model'} is missing.")
+        lost = ", ".join(missing) or "model"
+        raise CourseError(f"{path} is damaged: {lost} is missing. Take an older copy, or train again.")
     return content
 
 
@@ -146,7 +148,8 @@ def check_classes(path: str | Path, saved: list[str] | None, wanted: list[str]) 
     if saved != wanted:
         pairs = enumerate(zip(saved, wanted, strict=False))
         first = next((f"label {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b), "one list goes on")
-        raise CourseError(f"{path} belongs to other classes ({len(saved)} there, {len(wanted)} here; {first}).")
+        counts = f"({len(saved)} there, {len(wanted)} here; {first})"
+        raise CourseError(f"{path} belongs to other classes {counts}. Give the file that was saved for this data set.")
 
 
 def check_fits(path: str | Path, content: dict[str, Any], model: nn.Module) -> None:
@@ -160,10 +163,11 @@ def check_fits(path: str | Path, content: dict[str, Any], model: nn.Module) -> N
         if isinstance(own[name], Tensor) and name in saved and saved[name].shape != own[name].shape
     ]
     if problems:
-        hint = "" if len(problems) > 2 else " Give the new model the same head first: replace_head(model, num_classes)."
+        head = "Give the new model the same head first: replace_head(model, num_classes)."
+        hint = head if len(problems) <= 2 else "Build the network that was saved, then load."
         raise CourseError(
             f"{path} holds another architecture ({content['architecture']} there, {type(model).__name__} here): "
-            f"{'; '.join(problems[:2])}{f'; and {len(problems) - 2} more' if len(problems) > 2 else ''}.{hint}"
+            f"{'; '.join(problems[:2])}{f'; and {len(problems) - 2} more' if len(problems) > 2 else ''}. {hint}"
         )
 
 
@@ -179,7 +183,10 @@ def check_writable(path: str | Path) -> None:
         trial.touch()
         trial.unlink()
     except OSError as error:
-        raise CourseError(f"No checkpoint can be saved at {path}: {why_download_failed(error)}.") from error
+        why = why_download_failed(error)
+        raise CourseError(
+            f"No checkpoint can be saved at {path}: {why}. Give a file in a folder of your own."
+        ) from error
     if path.is_dir():
         raise CourseError(f"No checkpoint can be saved at {path}: it is a folder. Give a file name, such as best.pt.")
 

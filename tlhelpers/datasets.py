@@ -77,7 +77,9 @@ def _check_labels(dataset: Flowers102) -> None:
     # the label file counts from 1; a torchvision of 2022 forgot to subtract it, which loses class 0 and adds a 103rd
     low, high = min(dataset._labels), max(dataset._labels)
     if low < 0 or high >= len(FLOWERS102_CLASSES):
-        raise CourseError(f"the flower labels run from {low} to {high}, expected 0..101: update torchvision.")
+        raise CourseError(
+            f"the flower labels run from {low} to {high}, expected 0..101: install torchvision 0.22 or newer."
+        )
 
 
 def flowers102(course: Course, split: str = "train", transform: Callable | None = None) -> Flowers102:

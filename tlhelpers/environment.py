@@ -19,6 +19,7 @@ PACKAGES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "matp
 FREE_DISK_MB = 300  # notebooks, checkpoints and caches of the mini profile
 FREE_DISK_FULL_MB = 2000  # Flowers102 (archive and images) and the ImageNet weights
 INSTALL = "Run 'make lab', or follow 'Installation' in README.md."
+RESTORE = "git checkout -- data, or, without git, data/ from a fresh copy of the course."
 
 Line = tuple[bool, str, str]  # (fine, what was looked at, what was found and what to do)
 
@@ -38,7 +39,7 @@ def check_python() -> Line:
     if sys.version_info[:2] >= PYTHON_FLOOR:
         return True, "Python", version
     floor = ".".join(map(str, PYTHON_FLOOR))
-    return False, "Python", f"{version} is too old: install Python {floor} or newer, then {INSTALL}"
+    return False, "Python", f"{version} is too old: install Python {floor} or newer. {INSTALL}"
 
 
 def check_torch() -> Line:
@@ -105,10 +106,10 @@ def check_data() -> Line:
     except CourseError as error:
         return False, name, str(error)
     except (OSError, ValueError, AttributeError) as error:
-        return False, name, f"manifest.json cannot be read ({first_line(error)}). Get it back: git checkout -- data"
+        return False, name, f"manifest.json cannot be read ({first_line(error)}). Get it back: {RESTORE}"
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return False, name, f"{'; '.join(problems[:3])}{more}. Get them back: git checkout -- data"
+        return False, name, f"{'; '.join(problems[:3])}{more}. Get them back: {RESTORE}"
     return True, name, f"{count} bundled files, all as listed in manifest.json"
 
 

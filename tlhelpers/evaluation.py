@@ -179,7 +179,8 @@ def check_scores(scores: Any, labels: Tensor, classes: list[str] | None = None) 
         n = len(classes)
         raise CourseError(f"The model gives {outputs} scores, the data have {n} classes: replace_head(model, {n}).")
     if labels.ndim == 2 and labels.shape[1] != outputs:
-        raise CourseError(f"The model gives {outputs} scores, the soft labels have {labels.shape[1]} classes.")
+        hint = f"mix the labels with num_classes={outputs}."
+        raise CourseError(f"The model gives {outputs} scores, the soft labels have {labels.shape[1]} classes: {hint}")
     if labels.ndim != 1 or labels.device.type != "cpu":
         return
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < outputs:

@@ -143,7 +143,9 @@ def lr_sweep(
             loss.backward()
             optimizer.step()
     if not rates:
-        raise CourseError("The first loss is not a finite number, before any step: look at the images and the model.")
+        raise CourseError(
+            "The first loss is not a finite number, before any step: normalise the images, build the model anew."
+        )
     return LRSweep(rates, losses, smoothed, stopped)
 
 

@@ -33,7 +33,8 @@ def _arrays(predictions: Any, classes: Sequence[str]) -> tuple[np.ndarray, np.nd
 def _images(predictions: Any, dataset: Any, indices: Sequence[int]) -> list:
     """Return the images at `indices` after checking that the predictions belong to this dataset, in this order."""
     if len(dataset) != len(predictions.labels):
-        raise CourseError(f"{len(predictions.labels)} predictions do not belong to a dataset of {len(dataset)} images.")
+        counts = f"{len(predictions.labels)} predictions do not belong to a dataset of {len(dataset)} images"
+        raise CourseError(f"{counts}: predict again over this dataset.")
     with random_state_kept():
         samples = [dataset[int(index)] for index in indices]
     for index, (_, label) in zip(indices, samples, strict=True):
