@@ -19,6 +19,10 @@ BIN := .venv/Scripts/python.exe
 endif
 ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--python "$(PYTHON)")
 
+# What single targets need on top of `env`, installed when something of it is missing: without a network they work again
+# once they have worked.
+need = @$(BIN) scripts/need_extra.py $(1) || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[$(1)]"
+
 .DEFAULT_GOAL := help
 .PHONY: help env lab test notebooks data results bench lint clean
 .PHONY: colab-check oldest-check offline-kit blank slides site site-check
@@ -85,15 +89,15 @@ blank: env
 	$(BIN) scripts/build_blank.py $(ARGS)
 
 slides: env
-	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[site]"
+	$(call need,site)
 	$(BIN) scripts/build_slides.py $(ARGS)
 
 site: env
-	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[site]"
+	$(call need,site)
 	$(BIN) scripts/build_site.py $(ARGS)
 
 site-check: env
-	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	$(call need,browser)
 	$(BIN) scripts/check_site.py $(ARGS)
 
 colab-check: env

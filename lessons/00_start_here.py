@@ -282,8 +282,8 @@ for images in ["flowers", "microscope"]:
 # %% [markdown]
 # In `mini`, ten images per class and a borrowed backbone make a usable flower network. For the microscope images the
 # same recipe stays poor. It is ahead of scratch, but scratch had hardly anything to learn from. A head can only use
-# what the features contain, and these features were made for other things. More images would help, or a backbone that
-# may change (lesson 03).
+# what the features contain, and these features were made for other things. More images help; a backbone that may change
+# sounds right too. Lesson 04 measures both.
 #
 # All of this belongs to *this* backbone, *these* images and *this* budget. Distance from the source and number of
 # images decide the method; lesson 04 draws the map.

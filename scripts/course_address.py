@@ -33,7 +33,7 @@ course = tl.start(seed=0)"""
 # notebook came there. The clone gets its name last: one that was interrupted is never taken for a whole one.
 FETCHING_SETUP_CELL = """\
 import importlib.util
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -45,13 +45,16 @@ repo, ref = "{url}", "{ref}"
 fetched = Path("course", ref).absolute()
 folders = [f for f in [Path.cwd(), *Path.cwd().parents, fetched] if (f / "tlhelpers").is_dir()]
 if not folders and importlib.util.find_spec("tlhelpers") is None:
-    begin, unfinished = time.time(), fetched.with_name(fetched.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    clone = ["git", "clone", "-q", "--depth", "1", "-b", ref, repo, str(unfinished)]
-    git = subprocess.run(clone, capture_output=True, text=True)
-    if git.returncode:
-        raise RuntimeError(f"The course was not fetched. With a network, run this cell again.\\n{{git.stderr}}")
-    unfinished.rename(fetched)
+    begin = time.time()
+    unfinished = f"{{fetched}}-{{begin:.0f}}"
+    clone = ["git", "clone", "-q", "--depth", "1", "-b", ref, repo, unfinished]
+    try:
+        settings = {{**os.environ, "GIT_TERMINAL_PROMPT": "0"}}  # fail rather than wait for a password nobody can type
+        subprocess.run(clone, env=settings, capture_output=True, text=True, check=True)
+        os.rename(unfinished, fetched)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", None) or error
+        raise RuntimeError(f"The course was not fetched. With a network, run this cell again.\\n{{why}}") from None
     folders = [fetched]
     print(f"Fetched the course ({{ref}}) in {{time.time() - begin:.0f}} s")
 sys.path[:0] = [str(folder) for folder in folders[:1]]
@@ -59,6 +62,16 @@ sys.path[:0] = [str(folder) for folder in folders[:1]]
 import tlhelpers as tl
 
 course = tl.start(seed=0)"""
+
+# Instead of buttons, or above them, in README.md.
+FETCHES = """\
+A notebook that Colab opens alone fetches the rest of the course in its first cell. Nothing is installed, and a GPU is
+asked for. How to keep your work when the machine goes away: [docs/colab.md](docs/colab.md).
+"""
+NO_BUTTONS = """\
+This copy of the course has no public address yet, so Colab has nowhere to fetch it from, and there are no buttons here:
+see *Publish* below. How to take the course there all the same: [docs/colab.md](docs/colab.md#without-a-public-address).
+"""
 
 
 class AddressError(ValueError):
@@ -72,11 +85,13 @@ def course_address(pyproject: Path = ROOT / "pyproject.toml") -> tuple[str, str]
     """
     table = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["tlcourse"]
     repo, ref = table["repo"], table["ref"]
-    if repo and "://" not in repo and not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+    on_github = re.fullmatch(r"https://github\.com/([\w-]+/[\w.-]+?)(\.git)?/?", repo)
+    repo = on_github[1] if on_github else repo
+    if repo and not re.fullmatch(r"[A-Za-z0-9-]+/[\w.-]+|\w+://[^\s\"'\\{}]+", repo):
         raise AddressError(
             f'{pyproject.name}, [tool.tlcourse]: repo = "{repo}" should be "owner/name" or "https://..."'
         )
-    if not re.fullmatch(r"\w[\w./-]*", ref):
+    if not re.fullmatch(r"\w[\w-]*([./]\w[\w-]*)*", ref) or ref.endswith(".lock"):
         raise AddressError(f'{pyproject.name}, [tool.tlcourse]: ref = "{ref}" should be a branch or a tag, like "main"')
     return repo, ref
 
@@ -116,10 +131,18 @@ def binder_badge(address: tuple[str, str]) -> str:
 def readme_block(notebooks: list[str], address: tuple[str, str]) -> str:
     """The lines of README.md that depend on the address: one button for each notebook, and Binder's."""
     if not on_github(address):
-        return "This copy has no public address yet, so there are no buttons here: see *Publish* below.\n"
+        return NO_BUTTONS
     rows = [f"| {Path(name).stem[:2]} | {colab_badge(name, address)} |" for name in notebooks]
     return "\n".join(
-        ["| lesson | on Colab |", "|---|---|", *rows, "", f"A first look on Binder: {binder_badge(address)}", ""]
+        [
+            FETCHES,
+            "| lesson | on Colab |",
+            "|---|---|",
+            *rows,
+            "",
+            f"A first look on Binder: {binder_badge(address)}",
+            "",
+        ]
     )
 
 

@@ -157,13 +157,24 @@ def test_a_readme_without_its_marks_is_not_guessed_at(folder, capsys):
 
 @pytest.mark.parametrize(
     ("repo", "ref", "message"),
-    [("name", "main", "owner/name"), ("a b/c", "main", "owner/name"), ("a/b", "", "branch"), ("a/b", "-x", "branch")],
+    [
+        *[(repo, "main", "owner/name") for repo in ("name", "a b/c", "github.com/owner", "https://x.org/a'b")],
+        *[("a/b", ref, "branch") for ref in ("", "-x", "a..b", "main/", "x.lock", "a b")],
+    ],
 )
 def test_an_address_that_cannot_be_is_refused(tmp_path, repo, ref, message):
     file = tmp_path / "pyproject.toml"
     file.write_text(f'[tool.tlcourse]\nrepo = "{repo}"\nref = "{ref}"\n', encoding="utf-8")
     with pytest.raises(course_address.AddressError, match=message):
         course_address.course_address(file)
+
+
+@pytest.mark.parametrize("ref", ["main", "v1.0.2", "2026-11", "spring/2026"])
+@pytest.mark.parametrize("repo", ["https://github.com/some-one/a.course.git", "https://github.com/some-one/a.course/"])
+def test_the_address_of_the_browser_is_the_short_one(tmp_path, repo, ref):
+    file = tmp_path / "pyproject.toml"
+    file.write_text(f'[tool.tlcourse]\nrepo = "{repo}"\nref = "{ref}"\n', encoding="utf-8")
+    assert course_address.course_address(file) == ("some-one/a.course", ref)
 
 
 def test_an_address_elsewhere_fetches_but_has_no_buttons():

@@ -135,13 +135,20 @@ def test_a_branch_that_does_not_exist_is_named(first_cell, content):
 
 
 def test_a_clone_that_was_interrupted_is_not_taken_for_a_whole_one(first_cell, content):
-    half = content / "course" / "main.unfinished" / "tlhelpers"
+    half = content / "course" / "main-1767225600" / "tlhelpers"  # as it was called when the kernel was stopped
     half.mkdir(parents=True)
     (half / "__init__.py").write_text("raise RuntimeError('half a course')")
     status, printed, error = first_cell()
     assert (status, error) == (0, "")
     assert printed.endswith(helpers(content / "course" / "main"))
-    assert [path.name for path in (content / "course").iterdir()] == ["main"]
+
+
+def test_a_folder_in_the_way_is_named(first_cell, content):
+    (content / "course" / "main" / "mine").mkdir(parents=True)
+    status, _, error = first_cell()
+    assert status == 1
+    assert re.search(r"The course was not fetched.*course.main", error, re.DOTALL)
+    assert (content / "course" / "main" / "mine").is_dir()
 
 
 # The stand-in for Colab's own package.
@@ -353,7 +360,9 @@ def test_checkpoints_must_land_on_drive(monkeypatch, content, place, failure):
 
 def test_the_drive_switch_is_in_one_lesson():
     lessons = [
-        path.name[:2] for path in (ROOT / "lessons").glob("*.py") if colab_check.DRIVE_SWITCH in path.read_text()
+        path.name[:2]
+        for path in (ROOT / "lessons").glob("*.py")
+        if colab_check.DRIVE_SWITCH in path.read_text(encoding="utf-8")
     ]
     assert lessons == ["06"]
 

@@ -125,7 +125,7 @@ def check_disk(folder: Path | None = None, full: bool = False) -> Line:
 def check_compute() -> list[Line]:
     """Say what will compute. Nothing here can block the course."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    speed = "" if cores > 1 else ": every lesson works, at about twice the time it states"
+    speed = "" if cores > 1 else ": every lesson works, and takes somewhat longer than it states"
     try:
         device = choose_device()
         kind = {"cpu": "no GPU found, lessons run on the CPU", "mps": "Apple GPU (mps)"}.get(device.type)
