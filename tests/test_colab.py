@@ -26,6 +26,7 @@ TINY_HELPERS = 'def start(seed):\n    print("started", __file__)\n'
 @pytest.fixture(autouse=True)
 def plain_git(monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("LC_ALL", "C")  # the tests know what git says in English
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "A")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@example.org")
