@@ -8,9 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from colab_environment import COLAB_PYTHON
-
-yaml = pytest.importorskip("yaml", reason="PyYAML comes with jupytext")
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -50,8 +49,11 @@ def mistakes(command: str) -> list[str]:
             if f"$({name})" not in MAKEFILE:
                 found.append(f"the Makefile does not read {name}")
         if arguments := re.search(r'ARGS="([^"]*)"', command):
-            script = re.search(r"scripts/\w+\.py", recipe(target[1]))[0]
-            found += [f"{script} has no option {option}" for option in unknown_options(script, arguments[1])]
+            if script := re.search(r"scripts/\w+\.py", recipe(target[1])):
+                options = unknown_options(script[0], arguments[1])
+                found += [f"{script[0]} has no option {option}" for option in options]
+            files = re.findall(r"tests/\w+\.py", arguments[1])
+            found += [f"{file} does not exist" for file in files if not (ROOT / file).is_file()]
     for script in re.findall(r"scripts[/\\]\w+\.py", command):
         script = script.replace("\\", "/")
         if not (ROOT / script).is_file():
