@@ -76,6 +76,7 @@ results: env
 	$(BIN) scripts/measure_regularisation.py
 	$(BIN) scripts/measure_project.py
 	$(BIN) scripts/write_results.py
+	$(BIN) scripts/measure_memory.py --write
 
 # All cores, as for a learner. What it compares takes turns in one process, so leave the machine alone meanwhile.
 bench: env
