@@ -12,14 +12,14 @@ run.
 """
 
 import argparse
-import ast
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
+from built_folder import FolderError, built_folder
+from cell_names import names_for_later
 from lesson_source import LESSONS, ROOT, Cell, LessonError, lesson_notebook, read_cells
 from nbformat.v4 import new_markdown_cell
 
@@ -33,7 +33,7 @@ README = """\
 # Code-along copies
 
 The lessons with some cells left empty, to be typed together. Built by `make blank`; change nothing here for good, the
-next `make blank` builds everything anew (a folder in which somebody has typed is kept beside it).
+next `make blank` builds everything anew (a folder in which any file is new or changed is kept beside it).
 
 | notebook | cells to type |
 |---|--:|
@@ -73,57 +73,6 @@ def marks(path: Path, cells: list[Cell]) -> dict[int, str]:
     return found
 
 
-def stored_names(tree: ast.AST) -> list[str]:
-    """Names that the top level of a cell sets, in order; what functions and comprehensions keep to themselves is left
-    out."""
-    names = []
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.append(node.id)
-        elif isinstance(node, ast.alias):
-            names.append((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.append(node.name)
-        elif not isinstance(node, (ast.Lambda, ast.comprehension)):
-            names += stored_names(node)
-    return list(dict.fromkeys(names))
-
-
-def needed_names(code: str) -> set[str]:
-    """Names that a cell reads before it sets them itself."""
-    needed, known = set(), set()
-    for statement in ast.parse(code).body:
-        nodes = list(ast.walk(statement))
-        added_to = {id(node.target) for node in nodes if isinstance(node, ast.AugAssign)}  # x += 1 reads x as well
-        read, inside = set(), {node.arg for node in nodes if isinstance(node, ast.arg)}
-        for node in nodes:
-            if isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Load) or id(node) in added_to):
-                read.add(node.id)
-            # what a loop, a function or a comprehension sets for itself does not come from above
-            elif isinstance(node, ast.Name) and not isinstance(statement, ast.Assign):
-                inside.add(node.id)
-            elif isinstance(node, ast.comprehension):
-                inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
-        needed |= read - inside - known
-        known |= set(stored_names(ast.Module([statement], [])))
-    return needed
-
-
-def names_for_later(code: str, later: list[str]) -> list[str]:
-    """What this cell sets and a later cell reads before anything else sets it again: names, and places such as
-    results["SGD"]."""
-    tree = ast.parse(code)
-    targets = [node for part in ast.walk(tree) if isinstance(part, ast.Assign) for node in part.targets]
-    places = [node for node in targets if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)]
-    owners = {ast.unparse(node).replace("'", '"'): node.value.id for node in places}
-    owners |= {name: name for name in stored_names(tree)}
-    waiting, wanted = set(owners.values()), set()
-    for cell in later:
-        wanted |= waiting & needed_names(cell)
-        waiting -= set(stored_names(ast.parse(cell)))
-    return [name for name, owner in owners.items() if owner in wanted]
-
-
 def without_test_lines(code: str) -> str:
     return "\n".join(line for line in code.splitlines() if not line.startswith(FOR_TESTS))
 
@@ -151,26 +100,6 @@ def blank_notebook(path: Path, seconds: int | None = None, address: tuple[str, s
     return notebook
 
 
-def used(file: Path) -> bool:
-    """Has somebody worked in this copy: run a cell, or typed into one?"""
-    cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
-    typed = [line for cell in cells if TAG in cell.metadata.get("tags", []) for line in cell.source.splitlines()]
-    ran = any(cell.execution_count or cell.outputs for cell in cells)
-    return ran or any(line.strip() and not line.startswith("#") for line in typed)
-
-
-def put_in_place(new: Path, out: Path) -> None:
-    """Let the finished folder take its place; one in which somebody has worked is kept under another name."""
-    if out.exists() and any(used(file) for file in out.glob("*.ipynb")):
-        number = 1
-        while (kept := out.with_name(f"{out.name}-kept-{number}")).exists():
-            number += 1
-        out.rename(kept)
-        print(f"Somebody has worked in {out.name}/: it is now {kept.parent.name}/{kept.name}/")
-    shutil.rmtree(out, ignore_errors=True)
-    new.rename(out)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lessons", type=Path, default=LESSONS, help=argparse.SUPPRESS)
@@ -178,23 +107,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     times_file = options.lessons / "times.json"
     times = json.loads(times_file.read_text(encoding="utf-8")) if times_file.exists() else {}
-    new = options.out.with_name(options.out.name + ".tmp")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     rows = []
     try:
-        for source in sorted(options.lessons.glob("[0-9][0-9]_*.py")):
-            notebook = blank_notebook(source, times.get(source.stem))
-            nbformat.write(notebook, new / f"{source.stem}.ipynb")
-            count = sum(TAG in cell.metadata.get("tags", []) for cell in notebook.cells)
-            rows.append(f"| [{source.stem}]({source.stem}.ipynb) | {count} |")
-        (new / "README.md").write_text(README.format(table="\n".join(rows)), encoding="utf-8")
-        put_in_place(new, options.out)
-    except LessonError as error:
+        with built_folder(options.out, "blank") as new:
+            for source in sorted(options.lessons.glob("[0-9][0-9]_*.py")):
+                notebook = blank_notebook(source, times.get(source.stem))
+                nbformat.write(notebook, new / f"{source.stem}.ipynb")
+                count = sum(TAG in cell.metadata.get("tags", []) for cell in notebook.cells)
+                rows.append(f"| [{source.stem}]({source.stem}.ipynb) | {count} |")
+            (new / "README.md").write_text(README.format(table="\n".join(rows)), encoding="utf-8")
+    except (LessonError, FolderError) as error:
         print(error, file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     print(f"{len(rows)} code-along copies in {options.out.parent.name}/{options.out.name}/")
     return 0
 

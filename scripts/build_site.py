@@ -1,7 +1,7 @@
 """Build the static site of the course: the executed lessons, the guides and the data card, with search. `make site`.
 
 python scripts/build_site.py                    into build/site/; open build/site/index.html, from disk or a server
-python scripts/build_site.py --out FOLDER       into another folder
+python scripts/build_site.py --out FOLDER       into another folder, a new one or one that this built before
 
 Sphinx turns the pages into HTML, MyST-NB reads the notebooks (as they are: nothing is executed), Furo is the theme.
 All three come with `pip install -e ".[site]"`. No page asks another host for anything.
@@ -12,10 +12,11 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from pathlib import Path
+
+from built_folder import FolderError, built_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "site"
@@ -91,20 +92,16 @@ def build(root: Path, out: Path, address: tuple[str, str]) -> int:
     project = tomllib.loads(read(root / "pyproject.toml"))["project"]
     title = pages.title_of(read(root / "README.md"), "README.md")
     settings = {"project": title, "html_title": title, "release": project["version"]}
-    with tempfile.TemporaryDirectory(prefix="course-site-") as folder:
-        source, result = Path(folder) / "source", Path(folder) / "html"
+    with built_folder(out, "site") as new:
+        source = new.with_name("source")
         count = stage(root, source, address)
-        run_sphinx(source, result, settings)
-        if out.exists():
-            shutil.rmtree(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(result, out)
+        run_sphinx(source, new, settings)
     return count
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the site goes (is replaced)")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the site goes")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if absent:
@@ -113,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.perf_counter()
     try:
         count = build(options.root, options.out, course_address(options.root / "pyproject.toml"))
-    except (pages.SiteError, AddressError) as error:
+    except (pages.SiteError, AddressError, FolderError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{count} pages in {time.perf_counter() - begin:.0f} s. Open {options.out / 'index.html'}")

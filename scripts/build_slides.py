@@ -1,8 +1,8 @@
 """Build the slides of the lessons: one reveal.js deck for each, and a page that lists them. `make slides`.
 
 python scripts/build_slides.py                  into build/slides/; open build/slides/index.html, no network needed
-python scripts/build_slides.py --only 02        one lesson
-python scripts/build_slides.py --out FOLDER     into another folder
+python scripts/build_slides.py --only 02        one lesson, the other decks stay
+python scripts/build_slides.py --out FOLDER     into another folder, a new one or one that this built before
 
 reveal.js is copied from the package sphinx-revealjs, which carries it; `pip install -e ".[site]"` brings that and the
 rest. What goes on a slide and what into the speaker notes: lesson_slides.py.
@@ -11,12 +11,14 @@ rest. What goes on a slide and what into the speaker notes: lesson_slides.py.
 import argparse
 import base64
 import importlib.util
+import re
 import shutil
 import sys
-import tempfile
 from html import escape
 from pathlib import Path
 from string import Template
+
+from built_folder import FolderError, built_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "slides"
@@ -75,49 +77,63 @@ def deck_html(deck: "Deck", template: Template) -> str:
     return template.substitute(title=escape(deck.stacks[0][0].heading), slides="\n".join(stacks))
 
 
-def build(notebooks: list[Path], out: Path) -> list[tuple[str, int]]:
-    """The decks of these notebooks in the folder `out`, replaced when all went well; [(title, slides), ...]."""
+def keep_deck(name: str, old: Path, new: Path) -> None:
+    """Take a deck that was built before, with its figures, into the new folder; nothing when there is none."""
+    for path in (old / f"{name}.html", *(old / "figures").glob(f"{name}-*.png")):
+        if path.is_file():
+            shutil.copy(path, new / path.relative_to(old))
+
+
+def listed_deck(deck: Path) -> str:
+    """The line of a finished deck on the page that lists them."""
+    text = deck.read_text(encoding="utf-8")
+    title, count = re.search("<title>(.*?)</title>", text)[1], text.count('<section id="slide-')
+    return f'<li><a href="{deck.name}">{title}</a> <span>{count} slides</span></li>'
+
+
+def build(notebooks: list[Path], out: Path, others: list[Path] = ()) -> list[tuple[str, int]]:
+    """The decks of these notebooks in the folder `out`, replaced when all went well; [(title, slides), ...].
+
+    The decks of the notebooks `others` stay as they are in `out`, where they are there.
+    """
     template, index = (Template((PARTS / name).read_text(encoding="utf-8")) for name in ("deck.html", "index.html"))
-    built, rows = [], []
-    with tempfile.TemporaryDirectory(prefix="course-slides-") as folder:
-        result = Path(folder) / "slides"
-        (result / "figures").mkdir(parents=True)
-        copy_reveal(result)
+    built = []
+    with built_folder(out, "slides") as new:
+        (new / "figures").mkdir()
+        copy_reveal(new)
         style = (PARTS / "slides.css").read_text(encoding="utf-8") + FORMATTER.get_style_defs("pre.code")
-        (result / "slides.css").write_text(style, encoding="utf-8")
+        (new / "slides.css").write_text(style, encoding="utf-8")
+        for path in others:
+            keep_deck(path.stem, out, new)
         for path in notebooks:
             deck = make_deck(nbformat.read(path, as_version=4), path.stem)
-            (result / f"{path.stem}.html").write_text(deck_html(deck, template), encoding="utf-8")
+            (new / f"{path.stem}.html").write_text(deck_html(deck, template), encoding="utf-8")
             for name, encoded in deck.figures.items():
-                (result / "figures" / name).write_bytes(base64.b64decode(encoded))
-            title, count = plain(deck.stacks[0][0].heading), sum(map(len, deck.stacks))
-            built.append((title, count))
-            rows.append(f'<li><a href="{path.stem}.html">{escape(title)}</a> <span>{count} slides</span></li>')
-        (result / "index.html").write_text(index.substitute(decks="\n".join(rows)), encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(result, out)
+                (new / "figures" / name).write_bytes(base64.b64decode(encoded))
+            built.append((plain(deck.stacks[0][0].heading), sum(map(len, deck.stacks))))
+        rows = [listed_deck(deck) for deck in sorted(new.glob("*.html"))]
+        (new / "index.html").write_text(index.substitute(decks="\n".join(rows)), encoding="utf-8")
     return built
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="NN", help="lessons whose file name starts with this, e.g. 02")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the slides go (is replaced)")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the slides go")
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if absent:
         print(MISSING.format(" and ".join(absent)), file=sys.stderr)
         return 2
-    notebooks = sorted(options.notebooks.glob(f"{options.only}*.ipynb"))
+    every = sorted(options.notebooks.glob("*.ipynb"))
+    notebooks = [path for path in every if path.name.startswith(options.only)]
     if not notebooks:
         print(f"no notebook in {options.notebooks} starts with '{options.only}': make notebooks", file=sys.stderr)
         return 2
     try:
-        for title, count in build(notebooks, options.out):
+        for title, count in build(notebooks, options.out, [path for path in every if path not in notebooks]):
             print(f"{count:4} slides  {title}")
-    except SiteError as error:
+    except (SiteError, FolderError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Open {options.out / 'index.html'}")

@@ -1,13 +1,13 @@
 """Look at every page of build/site and every slide of build/slides in Chromium. `make site-check`.
 
 python scripts/check_site.py                         what is there: build/site, and build/slides
-python scripts/check_site.py --site FOLDER           another folder (--slides FOLDER for the decks)
+python scripts/check_site.py --site FOLDER           only the site in this folder (--slides FOLDER: these decks)
 python scripts/check_site.py --browser PROGRAM       this Chromium or Chrome
 python scripts/check_site.py --axe axe.min.js        with the accessibility rules of axe-core too (its own copy of it)
 
 Pages are opened from disk, as a reader would, and every request to another host is refused and reported. A Chromium
 or Chrome of this computer is used, never one that was downloaded. Exit code 0: nothing found; 1: something; 2: no
-browser or nothing to look at.
+browser, nothing to look at, or a named folder is not there.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
-ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(__file__).resolve().parent.parent / "build"
 SCRIPTS = Path(__file__).resolve().parent / "site" / "checks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 APPS = (
@@ -30,6 +31,7 @@ FROM_DISK = ("file", "data", "blob", "about")
 DESKTOP, PHONE, SLIDE = ({"width": w, "height": h} for w, h in ((1280, 900), (360, 740), (1280, 720)))
 SEARCH_WORD = "BatchNorm"
 MAX_TABS = 40
+READY = 20_000  # milliseconds that a deck has to start
 
 
 def find_browser(named: str | None = None) -> str | None:
@@ -52,6 +54,15 @@ class Looker:
     def add(self, name: str, findings) -> None:
         kept = self.findings.setdefault(name, [])
         kept += [finding for finding in findings if finding not in kept]
+
+    def attempt(self, look, path: Path, name: str, *more):
+        """look(path, name, ...). A page that does not answer is a finding; the other pages have their turn."""
+        from playwright.sync_api import Error
+
+        try:
+            return look(path, name, *more)
+        except Error as error:
+            self.add(name, [f"it does not answer: {str(error).splitlines()[0]}"])
 
     def open(self, path: Path, name: str, query: str = "", size=DESKTOP):
         """A page at its address on disk. What its console, its requests and its scripts complain about is a finding."""
@@ -77,8 +88,7 @@ class Looker:
         page = self.open(path, name)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         page.evaluate("Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode().catch(() => 0))))")
-        facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
-        self.facts[path.resolve()] = facts
+        self.facts[path.resolve()] = facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
         self.add(name, facts["findings"])
         if self.axe:
             page.evaluate(self.axe)
@@ -92,10 +102,9 @@ class Looker:
 
     def look_at_deck(self, path: Path, name: str) -> int:
         page = self.open(path, name, size=SLIDE)
-        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=20_000)
+        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=READY)
         slides = page.evaluate((SCRIPTS / "slide_facts.js").read_text(encoding="utf-8"))
-        facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
-        self.facts[path.resolve()] = facts
+        self.facts[path.resolve()] = facts = page.evaluate((SCRIPTS / "page_facts.js").read_text(encoding="utf-8"))
         self.add(name, [*slides["findings"], *facts["findings"]])
         page.close()
         return slides["count"]
@@ -103,7 +112,7 @@ class Looker:
     def try_speaker(self, path: Path, name: str, slides: int) -> None:
         """S opens the speaker's window, with notes, and the arrow in it moves the deck; ?print-pdf has every slide."""
         page = self.open(path, name, size=SLIDE)
-        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=20_000)
+        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=READY)
         noted = page.evaluate("document.querySelector('section:has(> aside.notes)')?.id || 'slide-1'")
         page.evaluate("id => { location.hash = '#/' + id }", noted)
         page.wait_for_function("id => Reveal.getCurrentSlide().id === id", arg=noted, timeout=10_000)
@@ -126,9 +135,8 @@ class Looker:
         self.add(name, [f"?print-pdf has {pages} pages for {slides} slides"] if pages != slides else [])
         printed.close()
 
-    def try_search(self, folder: Path) -> None:
-        name = "search.html"
-        page = self.open(folder / name, name, f"?q={SEARCH_WORD}")
+    def try_search(self, path: Path, name: str) -> None:
+        page = self.open(path, name, f"?q={SEARCH_WORD}")
         try:
             page.wait_for_selector("#search-results li a", timeout=15_000)
         except Exception:
@@ -172,44 +180,47 @@ class Looker:
 
 
 def on_disk(link: str) -> Path:
-    from urllib.request import url2pathname
-
     return Path(url2pathname(urlsplit(link).path)).resolve()
 
 
 def check_site(looker: Looker, folder: Path) -> str:
     pages = sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts)
     for path in pages:
-        looker.look_at_page(path, path.relative_to(folder).as_posix())
+        looker.attempt(looker.look_at_page, path, path.relative_to(folder).as_posix())
     if (folder / "search.html").is_file():
-        looker.try_search(folder)
-    looker.try_keyboard(folder / "index.html", "index.html")
+        looker.attempt(looker.try_search, folder / "search.html", "search.html")
+    looker.attempt(looker.try_keyboard, folder / "index.html", "index.html")
     outside = looker.follow_links(folder.resolve())
     return f"{folder}: {len(pages)} pages; {outside} links to other places, not followed"
 
 
 def check_slides(looker: Looker, folder: Path) -> str:
-    looker.look_at_page(folder / "index.html", "index.html")
+    looker.attempt(looker.look_at_page, folder / "index.html", "index.html")
     decks = sorted(folder.glob("[0-9][0-9]_*.html"))
-    counts = [looker.look_at_deck(path, path.name) for path in decks]
-    if decks:
-        looker.try_speaker(decks[0], decks[0].name, counts[0])
+    counts = {path: looker.attempt(looker.look_at_deck, path, path.name) for path in decks}
+    seen = {path: count for path, count in counts.items() if count is not None}
+    for path in list(seen)[:1]:
+        looker.attempt(looker.try_speaker, path, path.name, seen[path])
     looker.follow_links(folder.resolve())
-    return f"{folder}: {len(decks)} decks, {sum(counts)} slides"
+    return f"{folder}: {len(decks)} decks, {sum(seen.values())} slides"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--site", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
-    parser.add_argument("--slides", type=Path, default=ROOT / "build" / "slides", metavar="FOLDER")
+    parser.add_argument("--site", type=Path, metavar="FOLDER", help="look at this site")
+    parser.add_argument("--slides", type=Path, metavar="FOLDER", help="look at these slides")
     parser.add_argument("--browser", metavar="PROGRAM", help="the Chromium or Chrome to use")
     parser.add_argument("--axe", type=Path, metavar="FILE", help="axe.min.js of axe-core, for its accessibility rules")
     options = parser.parse_args(arguments)
-    there = [(check, at) for check, at in ((check_site, options.site), (check_slides, options.slides))
-             if (at / "index.html").is_file()]  # fmt: skip
-    if not there:
-        print(f"Nothing to look at: no index.html in {options.site} or {options.slides}. Run make site, make slides.")
+    named = [(check_site, options.site), (check_slides, options.slides)]
+    wanted = [pair for pair in named if pair[1]] or [(check_site, BUILD / "site"), (check_slides, BUILD / "slides")]
+    there = [(check, folder) for check, folder in wanted if (folder / "index.html").is_file()]
+    missing = [folder for check, folder in wanted if (check, folder) not in there]
+    if missing and (not there or options.site or options.slides):
+        print(f"No index.html in {' or '.join(map(str, missing))}: make site, make slides.", file=sys.stderr)
         return 2
+    for folder in missing:
+        print(f"not built, not looked at: {folder.parent.name}/{folder.name}")
     if importlib.util.find_spec("playwright") is None:
         print('The check needs Playwright: .venv/bin/python -m pip install -e ".[browser]"', file=sys.stderr)
         return 2

@@ -177,13 +177,16 @@ def tables(runs: dict, times: dict[str, int], machine: str) -> dict[str, str]:
 
 
 def filled(page: str, parts: dict[str, str]) -> str:
-    """The page with every part between its markers; ValueError when one has none."""
+    """The page with every part between its markers; ValueError when one of them is missing."""
     for name, text in parts.items():
         start, end = f"<!-- measured: {name} -->", "<!-- measured: end -->"
         before, found, rest = page.partition(start)
-        if not found or end not in rest:
+        old, closed, after = rest.partition(end)
+        if not found or not closed:
             raise ValueError(f"docs/hosting.md lacks the markers {start} and {end}")
-        page = f"{before}{start}\n{text}\n{rest[rest.index(end) :]}"
+        if "<!-- measured: " in old:  # the end that was found belongs to another table
+            raise ValueError(f"docs/hosting.md lacks {end} after {start}: the next marker begins another table")
+        page = f"{before}{start}\n{text}\n{end}{after}"
     return page
 
 
@@ -191,7 +194,11 @@ def write_tables(check: bool, page: Path = PAGE, memory: Path = ROOT / "docs" / 
     runs = Runs("memory", memory)
     present = page.read_text(encoding="utf-8")
     times = json.loads(TIMES.read_text(encoding="utf-8"))
-    wanted = filled(present, tables(runs.runs, times, runs.content["machine"]))
+    try:
+        wanted = filled(present, tables(runs.runs, times, runs.content["machine"]))
+    except ValueError as error:
+        print(f"{error}. Nothing was written.", file=sys.stderr)
+        return 1
     if not check:
         page.write_text(wanted, encoding="utf-8")
         return 0

@@ -54,12 +54,17 @@ class Section:
         return sum(parts)
 
 
+def again(source: Path) -> str:
+    """What measures the cells of a lesson."""
+    return f"python scripts/lesson_minutes.py --measure --only {source.name[:2]}"
+
+
 def read_sections(source: Path, seconds: float, costs: list[float]) -> list[Section]:
     """The sections of a lesson; `seconds` for the whole lesson are shared out by what its cells cost."""
     sections, number, shares = [Section(OPENING)], 0, iter(costs)
     cells = read_cells(source)
     if len(costs) != sum(cell.kind == "code" for cell in cells):
-        raise PlanError(f"{CELLS.name} has {len(costs)} cells of {source.stem}: measure again with --measure")
+        raise PlanError(f"{CELLS.name} has {len(costs)} cells of {source.stem}, measure again: {again(source)}")
     for cell in cells:
         if cell.kind == "code":
             sections[-1].costs.append(next(shares) * seconds / sum(costs))
@@ -93,7 +98,9 @@ def read_course(
     course = {}
     for source in sorted(lessons.glob("[0-9][0-9]_*.py")):
         if source.stem not in times or source.stem not in costs:
-            raise PlanError(f"{source.name} has no measured time: make notebooks TIMES=1, then --measure")
+            number = source.name[:2]
+            do = f"make notebooks ONLY={number} TIMES=1, then {again(source)}"
+            raise PlanError(f"{source.name} has no measured time: {do}")
         course[source.name[:2]] = read_sections(source, times[source.stem], costs[source.stem])
     return course
 

@@ -19,7 +19,16 @@ def parts_of(markdown: str) -> list[tuple[str, str]]:
 
 
 def items_of(source: str) -> list[str]:
-    return [" ".join(item.split()) for item in re.split(r"^(?:[-*]|\d+[.)])\s+", source, flags=re.M)[1:]]
+    """The items of a list in order, each on one line; those of a list inside an item follow as items of their own."""
+    items = []
+    for token in MARKDOWN.parse(source):
+        if token.type == "list_item_open":
+            items.append([])
+        elif token.type == "inline":
+            items[-1] += token.content.split()
+        elif token.type in ("fence", "code_block"):
+            items[-1] += [f"`` {line.strip()} ``" for line in token.content.splitlines() if line.strip()]
+    return [" ".join(words) for words in items]
 
 
 def key_sentences(paragraph: str) -> list[str]:

@@ -128,8 +128,9 @@ def run_at_once(lessons: list[Path], settings: dict[str, str]) -> dict[str, floa
 
 def server() -> dict[str, float]:
     """The memory of one learner's JupyterLab server after its page and a notebook were fetched, without any kernel."""
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.port=0", "--allow-root"]
-    command += [f"--ServerApp.root_dir={ROOT}", "--IdentityProvider.token="]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={ROOT}"]
+    command += ["--allow-root"] if os.geteuid() == 0 else []  # in a container; otherwise Jupyter refuses to start there
     with tempfile.TemporaryDirectory() as runtime:
         environment = {**os.environ, "JUPYTER_RUNTIME_DIR": runtime}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
@@ -138,8 +139,16 @@ def server() -> dict[str, float]:
                 fetch(Path(runtime) / f"jpserver-{process.pid}.json", page)
             return {f"{name}_mb": round(value) for name, value in memory(process.pid).items()}
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            stop(process)
+
+
+def stop(process: subprocess.Popen, patience: float = 30) -> None:
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def fetch(server_file: Path, page: str, patience: float = 120) -> None:
@@ -147,8 +156,10 @@ def fetch(server_file: Path, page: str, patience: float = 120) -> None:
     deadline = time.perf_counter() + patience
     while True:
         try:
-            address = json.loads(server_file.read_text())["url"]
-            urllib.request.urlopen(address + page, timeout=60).read()
+            running = json.loads(server_file.read_text())  # Jupyter writes it, readable to this user only
+            request = urllib.request.Request(running["url"] + page)
+            request.add_header("Authorization", f"token {running['token']}")
+            urllib.request.urlopen(request, timeout=60).read()
             return
         except (OSError, ValueError) as error:
             if time.perf_counter() > deadline:

@@ -11,9 +11,10 @@ import build_blank
 import lesson_source
 import nbformat
 import pytest
-from build_blank import TAG, blank_notebook, names_for_later, without_test_lines
+from build_blank import TAG, blank_notebook, without_test_lines
+from cell_names import names_for_later, read_cell
 from lesson_source import LESSONS, LessonError, lesson_notebook
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_output
 
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 FOLDED = re.compile(
@@ -140,7 +141,8 @@ def test_the_names_said_to_be_needed_are_all_that_later_cells_need(source, tmp_p
 def test_a_tiny_lesson(source, capsys):
     assert build(source) == 0
     out = source.parent.parent / "build" / "blank"
-    assert sorted(file.name for file in out.parent.rglob("*")) == ["09_tiny.ipynb", "README.md", "blank"]
+    names = [".built-files.json", "09_tiny.ipynb", "README.md", "blank"]
+    assert sorted(file.name for file in out.parent.rglob("*")) == names
     assert "| [09_tiny](09_tiny.ipynb) | 1 |" in (out / "README.md").read_text(encoding="utf-8")
 
     cells = nbformat.read(out / "09_tiny.ipynb", as_version=4).cells
@@ -209,6 +211,72 @@ def test_what_somebody_typed_is_kept(source, capsys, how):
     assert not file.parent.with_name("blank-kept-2").exists(), "fresh copies are simply built anew"
 
 
+WORKED = {
+    "an exercise is solved": lambda out: change(out, 5, 'secret = 42\ntl.check("09.1", secret)'),
+    "a cell more": lambda out: change(out, 6, "my_own = 1"),
+    "a note": lambda out: (out / "my_notes.md").write_text("What I saw", encoding="utf-8"),
+    "photos": lambda out: [(out / "photos").mkdir(), (out / "photos" / "ant.png").write_bytes(b"ant")],
+    "a file is gone": lambda out: (out / "README.md").unlink(),
+    "cut short": lambda out: (out / "09_tiny.ipynb").write_text('{"cells": [', encoding="utf-8"),
+    "no list": lambda out: [(out / ".built-files.json").unlink(), (out / "00_start_here.ipynb").touch()],
+}
+
+
+def change(out: Path, place: int, source: str) -> None:
+    notebook = nbformat.read(out / "09_tiny.ipynb", as_version=4)
+    if place < 6:
+        notebook.cells[place].source = source
+    else:
+        notebook.cells.insert(place, new_code_cell(source))
+    nbformat.write(notebook, out / "09_tiny.ipynb")
+
+
+@pytest.mark.parametrize("how", WORKED)
+def test_whatever_is_new_or_changed_is_kept_without_having_been_run(source, how):
+    build(source)
+    out = source.parent.parent / "build" / "blank"
+    WORKED[how](out)
+    before = {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert build(source) == 0
+    kept = out.with_name("blank-kept-1")
+    assert {file.relative_to(kept): file.read_bytes() for file in kept.rglob("*") if file.is_file()} == before
+    assert build(source) == 0 and not out.with_name("blank-kept-2").exists()
+
+
+def test_what_jupyter_and_file_managers_leave_behind_is_no_work(source):
+    build(source)
+    out = source.parent.parent / "build" / "blank"
+    (out / ".ipynb_checkpoints").mkdir()
+    (out / ".ipynb_checkpoints" / "09_tiny-checkpoint.ipynb").write_text("{}", encoding="utf-8")
+    (out / ".DS_Store").write_bytes(b"x")
+    build(source)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["blank"]
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("if True:\n    a = a + 1", {"a"}),
+        ("print([n for n in range(2)], n)", {"print", "range", "n"}),
+        ("print([n for n in n])", {"print", "n"}),
+        ("if c:\n    a = 1\nb = a", {"c", "a"}),
+        ("if c:\n    a = 1\nelse:\n    a = 2\nb = a", {"c"}),
+        ("for i in x:\n    total += i\n    best = i\ny = best", {"x", "total"}),
+        ("with open(f) as file:\n    text = file.read()\ntext", {"open", "f"}),
+        ("try:\n    a = b\nexcept E as error:\n    a = error\na", {"b", "E"}),
+        ("def f(x=a):\n    y = x + b\n    return f(y)\ny", {"a", "b", "y"}),
+        ("def f():\n    global n\n    n += 1", {"n"}),
+        ("class A(B):\n    size = s\n    def f(self):\n        return A, k", {"B", "s", "k"}),
+        ("g = lambda x: x + z", {"z"}),
+        ("[y := n for n in a]\ny", {"a"}),
+        ("d['x'] = 1\ndel e", {"d", "e"}),
+        ("x: int = 1\nimport a.b as c, d.e\nc, d, x", {"int"}),
+    ],
+)
+def test_names_that_a_cell_reads_before_it_sets_them(code, needed):
+    assert read_cell(code).needed == needed
+
+
 @pytest.mark.parametrize(
     ("code", "later", "names"),
     [
@@ -220,6 +288,7 @@ def test_what_somebody_typed_is_kept(source, capsys, how):
         ("for n in range(3):\n    print(n)", ["for n in range(2):\n    print(n)", "[n for n in 'ab']"], []),
         ("found['two words'] = 1", ["print(found)"], ['found["two words"]']),
         ("x = [n for n in range(3)]", ["print(n, x)"], ["x"]),
+        ("a, n = 1, 2", ["if True:\n    a = a + 1", "print([n for n in range(2)], n)"], ["a", "n"]),
     ],
 )
 def test_names_that_later_cells_need(code, later, names):

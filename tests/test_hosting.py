@@ -1,6 +1,8 @@
 """docs/hosting.md says what was measured, and what measures it reads the memory of a kernel right."""
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -77,6 +79,19 @@ def test_a_page_without_markers_is_refused():
     assert filled(page, {"memory": "new"}) == page.replace("old", "new")
     with pytest.raises(ValueError, match="lacks the markers"):
         filled(page, {"sizing": "new"})
+    with pytest.raises(ValueError, match="lacks the markers"):
+        filled("<!-- measured: memory -->\nold\n", {"memory": "new"})
+
+
+def test_a_lost_end_marker_swallows_nothing(tmp_path, capsys):
+    text = PAGE.read_text(encoding="utf-8")
+    start, end = "<!-- measured: memory -->", "<!-- measured: end -->"
+    before, _, rest = text.partition(start)
+    page = tmp_path / "hosting.md"
+    page.write_text(broken := before + start + rest.replace(end, "", 1), encoding="utf-8")
+    assert write_tables(check=False, page=page) == 1
+    assert f"lacks {end} after {start}" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == broken
 
 
 def test_a_stale_page_is_noticed(tmp_path, capsys):
@@ -128,13 +143,56 @@ def test_the_memory_of_a_process_and_of_one_that_is_gone():
     assert set(memory(child.pid).values()) == {0.0}
 
 
+def test_the_server_is_asked_with_the_token_it_made_up(tmp_path, monkeypatch):
+    import measure_memory
+
+    file, asked = tmp_path / "jpserver-1.json", []
+    file.write_text('{"url": "http://localhost:8888/", "token": "made-up"}', encoding="utf-8")
+    monkeypatch.setattr(
+        measure_memory.urllib.request, "urlopen", lambda what, timeout: asked.append(what) or io.BytesIO()
+    )
+    measure_memory.fetch(file, "lab")
+    assert asked[0].full_url == "http://localhost:8888/lab"
+    assert asked[0].get_header("Authorization") == "token made-up"
+
+
+@needs_proc
+def test_a_server_is_started_with_a_token_and_stopped_even_if_it_does_not_answer(monkeypatch):
+    import measure_memory
+
+    class Started(Exception):
+        pass
+
+    def start(command, **_):
+        started.extend(command)
+        raise Started
+
+    started = []
+    monkeypatch.setattr(measure_memory.subprocess, "Popen", start)
+    with pytest.raises(Started):
+        measure_memory.server()
+    assert not any("token" in part for part in started)
+    assert ("--allow-root" in started) == (os.geteuid() == 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot refuse to end")
+def test_a_process_that_does_not_end_is_killed():
+    from measure_memory import stop
+
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    stop(child, patience=0.2)
+    assert child.returncode == -9
+
+
 @needs_proc
 def test_a_notebook_is_run_and_its_peak_is_seen(tmp_path, monkeypatch):
     from measure_memory import run_at_once
 
     code = "import os, time\nassert os.environ['OMP_NUM_THREADS'] == '1' and os.environ['CUDA_VISIBLE_DEVICES'] == ''\n"
     code += "assert os.environ.get('MPLBACKEND') != 'module://nowhere'\n"
-    code += "block = bytearray(150_000_000)\ntime.sleep(0.5)\ndel block"
+    code += "block = bytearray(150_000_000)\ntime.sleep(2)\ndel block"
     lesson = tmp_path / "00_tiny.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), lesson)
     monkeypatch.setenv("MPLBACKEND", "module://nowhere")  # must not reach the kernel

@@ -10,6 +10,7 @@ import build_site
 import check_site
 import nbformat
 import pytest
+from built_folder import LIST, FolderError, built_folder
 from made_up_lesson import lesson
 from site_pages import SiteError, figure_text, licence_page, notebook_page, plain, rewrite_links, start_page
 
@@ -174,10 +175,83 @@ def test_a_warning_of_sphinx_is_an_error(tmp_path):
 def test_a_failed_build_leaves_the_old_site(course, tmp_path, monkeypatch):
     if not build_site.absent:
         monkeypatch.setattr(build_site, "run_sphinx", lambda *_: (_ for _ in ()).throw(SiteError("no")))
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "old.html").write_text("old", encoding="utf-8")
+    with built_folder(tmp_path / "site", "site") as new:
+        (new / "old.html").write_text("old", encoding="utf-8")
     assert build_site.main(["--root", str(course), "--out", str(tmp_path / "site")]) in (1, 2)
     assert (tmp_path / "site" / "old.html").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "site"]
+
+
+# --- built_folder.py ---------------------------------------------------------------------------------------------
+
+
+def built(out: Path, text: str = "new", kind: str = "site") -> None:
+    with built_folder(out, kind) as new:
+        (new / "index.html").write_text(text, encoding="utf-8")
+
+
+def test_a_folder_of_somebody_is_not_touched(course, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years", encoding="utf-8")
+    for kind in ("site", "slides", "blank"):
+        with pytest.raises(FolderError, match=f"mine is not empty and was not built as {kind}"):
+            built(mine, kind=kind)
+    if not build_site.absent:
+        assert build_site.main(["--root", str(course), "--out", str(mine)]) == 1
+        assert "not empty" in capsys.readouterr().err
+        assert build_site.main(["--root", str(course), "--out", str(mine / "thesis.txt")]) == 1
+        assert "thesis.txt is a file: name a folder" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years"
+
+
+def test_a_folder_built_before_is_replaced_and_one_with_work_is_kept(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()  # an empty one is free
+    for text in ("one", "two"):
+        built(out, text)
+    assert (out / "index.html").read_text(encoding="utf-8") == "two" and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(FolderError, match="was not built as slides"):
+        built(out, kind="slides")
+    (out / "thesis.txt").write_text("years", encoding="utf-8")
+    built(out, "three")
+    assert (tmp_path / "out-kept-1" / "thesis.txt").exists() and "out-kept-1" in capsys.readouterr().out
+
+
+def test_a_site_from_before_there_was_a_list_is_known_and_kept(tmp_path):
+    out = tmp_path / "site"
+    (out / "_static").mkdir(parents=True)
+    for name in ("index.html", "_static/course.css"):
+        (out / name).touch()
+    built(out)
+    assert (tmp_path / "site-kept-1" / "_static" / "course.css").exists()
+    assert sorted(path.name for path in out.iterdir()) == [LIST, "index.html"]
+
+
+@pytest.mark.parametrize("when", ["while it is written", "while it is renamed"])
+def test_a_full_disk_leaves_the_old_folder_whole(tmp_path, monkeypatch, when):
+    out = tmp_path / "out"
+    built(out, "old")
+    full = OSError(28, "No space left on device")
+    if when == "while it is renamed":
+        rename = Path.rename
+        monkeypatch.setattr(
+            Path, "rename", lambda self, to: rename(self, to) if self.name != "new" else (_ for _ in ()).throw(full)
+        )
+    with pytest.raises(FolderError, match="out could not be built.*No space left"):
+        with built_folder(out, "site") as new:
+            (new / "index.html").write_text("half", encoding="utf-8")
+            if when == "while it is written":
+                raise full
+    assert (out / "index.html").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_place_of_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match="could not be built"):
+        built(tmp_path / "file" / "site")
 
 
 # --- check_site.py -----------------------------------------------------------------------------------------------
@@ -200,7 +274,7 @@ def test_planted_faults_are_found_and_a_good_page_passes(tmp_path):
     )
     (tmp_path / "bad.html").write_text(PAGE.format(bad), encoding="utf-8")
     (tmp_path / "index.html").write_text(PAGE.format('<p><a href="bad.html#top">More</a></p>'), encoding="utf-8")
-    command = [sys.executable, check_site.__file__, "--site", str(tmp_path), "--slides", str(tmp_path / "none")]
+    command = [sys.executable, check_site.__file__, "--site", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     said = result.stdout + result.stderr
     assert result.returncode == 1 and "2 pages" in said
@@ -221,7 +295,10 @@ def test_planted_faults_are_found_and_a_good_page_passes(tmp_path):
 
 def test_without_a_browser_or_a_site_it_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert check_site.main(["--site", str(tmp_path), "--slides", str(tmp_path)]) == 2
-    assert "make site" in capsys.readouterr().out
+    assert "make site" in capsys.readouterr().err
+    monkeypatch.setattr(check_site, "BUILD", tmp_path / "build")
+    assert check_site.main([]) == 2
+    assert str(tmp_path / "build" / "slides") in capsys.readouterr().err
     (tmp_path / "index.html").write_text(PAGE, encoding="utf-8")
     monkeypatch.setattr(check_site.importlib.util, "find_spec", lambda name: None)
     assert check_site.main(["--site", str(tmp_path)]) == 2
@@ -229,3 +306,19 @@ def test_without_a_browser_or_a_site_it_says_what_to_do(tmp_path, monkeypatch, c
     monkeypatch.setattr(check_site.importlib.util, "find_spec", lambda name: True)
     assert check_site.main(["--site", str(tmp_path), "--browser", "no-such-browser"]) == 2
     assert "no-such-browser" in capsys.readouterr().err
+
+
+def test_what_is_not_built_is_said_and_what_was_named_must_be_there(tmp_path, monkeypatch, capsys):
+    site, slides = tmp_path / "build" / "site", tmp_path / "build" / "slides"
+    site.mkdir(parents=True)
+    (site / "index.html").write_text(PAGE, encoding="utf-8")
+    monkeypatch.setattr(check_site, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(check_site.importlib.util, "find_spec", lambda name: None)
+    check_site.main([])
+    assert "not built, not looked at: build/slides" in capsys.readouterr().out
+    assert check_site.main(["--site", str(site), "--slides", str(slides)]) == 2
+    said = capsys.readouterr().err
+    assert str(slides) in said and str(site) not in said
+    check_site.main(["--site", str(site)])
+    said = capsys.readouterr()
+    assert "not looked at" not in said.out and "No index.html" not in said.err

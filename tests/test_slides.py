@@ -1,6 +1,7 @@
 """The slides: what the rule makes of a made-up lesson, that nothing is too high, and the decks in a browser."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import build_slides
 import check_site
 import nbformat
 import pytest
+from built_folder import LIST
 from made_up_lesson import code, figure, lesson, printed
 from nbformat.v4 import new_markdown_cell
 
@@ -16,7 +18,7 @@ if build_slides.absent and "sphinx-revealjs" not in build_slides.absent:
     pytest.skip(f"not installed: {', '.join(build_slides.absent)}", allow_module_level=True)
 pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
 
-from lesson_parts import key_sentences, lead_of, opening  # noqa: E402
+from lesson_parts import items_of, key_sentences, lead_of, opening  # noqa: E402
 from lesson_slides import make_deck  # noqa: E402
 from site_pages import SiteError  # noqa: E402
 from slide_blocks import CODE_SIZES, ROOM, best_size, code_blocks, code_height, output_pages, table_blocks  # noqa: E402
@@ -171,6 +173,19 @@ def test_sentences_worth_showing():
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "items"),
+    [
+        ("- one\n  goes on\n- **two**", ["one goes on", "**two**"]),
+        ("1. one\n2. two", ["one", "two"]),
+        ("- one\n  - inner\n    - most\n- two", ["one", "inner", "most", "two"]),
+        ("- one:\n\n  ```python\n  - x\n  y = 1\n  ```\n- two", ["one: `` - x `` `` y = 1 ``", "two"]),
+    ],
+)
+def test_the_items_of_a_list(source, items):
+    assert items_of(source) == items
+
+
 def test_what_is_no_lesson_is_named(tmp_path, capsys):
     notebook = lesson()
     notebook.cells[0].source = "no title"
@@ -212,16 +227,62 @@ def test_a_deck_loads_nothing_from_elsewhere(decks):
     assert '<a href="09_tiny.html">09 · Tiny</a>' in (decks / "index.html").read_text(encoding="utf-8")
 
 
+def test_one_deck_is_built_anew_and_the_others_stay(decks):
+    notebooks = decks.parent / "notebooks"
+    other = lesson()
+    other.cells[0].source = "# 10 · Other\n\nWords."
+    for name in ("10_other", "11_gone"):
+        nbformat.write(other, notebooks / f"{name}.ipynb")
+    assert build_slides.main(["--notebooks", str(notebooks), "--out", str(decks)]) == 0
+    before = {path.relative_to(decks): path.read_bytes() for path in decks.rglob("*") if path.is_file()}
+    (notebooks / "11_gone.ipynb").unlink()
+    other.cells[0].source = "# 10 · Anew & more\n\nWords."
+    nbformat.write(other, notebooks / "10_other.ipynb")
+    assert build_slides.main(["--notebooks", str(notebooks), "--out", str(decks), "--only", "10"]) == 0
+    after = {path.relative_to(decks): path.read_bytes() for path in decks.rglob("*") if path.is_file()}
+    gone = {path for path in before if path.name.startswith("11_gone")}
+    assert len(gone) > 1 and set(after) == set(before) - gone
+    changed = {path.name for path in after if after[path] != before[path]}
+    assert changed == {"10_other.html", "index.html", LIST}
+    index = (decks / "index.html").read_text(encoding="utf-8")
+    assert (
+        '<a href="09_tiny.html">09 · Tiny</a>' in index and '<a href="10_other.html">10 · Anew &amp; more</a>' in index
+    )
+    assert re.findall(r"(\d+) slides", index)[1] == str(len(slides_of(other)))
+
+
+def test_the_slides_take_only_the_place_of_slides(decks, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years", encoding="utf-8")
+    assert build_slides.main(["--notebooks", str(tmp_path / "notebooks"), "--out", str(tmp_path)]) == 1
+    assert "was not built as slides" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").exists() and decks.exists()
+
+
+def test_a_deck_that_never_starts_is_a_finding_and_the_others_are_looked_at(tmp_path):
+    if not check_site.find_browser() or importlib.util.find_spec("playwright") is None:
+        pytest.skip("no Chromium, or the package playwright is not installed")
+    page = '<!doctype html><html lang="en"><head><title>T</title></head><body><h1>T</h1>{}</body></html>'
+    for name, inside in {"index": "", "01_a": "", "02_b": '<img src="missing.png" alt="x">'}.items():
+        (tmp_path / f"{name}.html").write_text(page.format(inside), encoding="utf-8")
+    program = "import sys, check_site; check_site.READY = 300; sys.exit(check_site.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "--slides", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(check_site.__file__)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    said = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in said, said
+    assert "01_a.html: it does not answer" in said and "02_b.html: not loaded" in said
+
+
 @pytest.mark.skipif(
     not check_site.find_browser() or importlib.util.find_spec("playwright") is None,
     reason="no Chromium, or the package playwright is not installed",
 )
-def test_every_slide_fits_in_a_browser_and_one_that_does_not_is_found(decks, tmp_path):
+def test_every_slide_fits_in_a_browser_and_one_that_does_not_is_found(decks):
     text = (decks / "09_tiny.html").read_text(encoding="utf-8")
     text = text.replace("</h2>", '</h2><div style="height: 700px">x</div>', 1)
     bad = text.replace('<pre class="code" style="font-size: 26px">', '<pre style="font-size: 9px">', 1)
     (decks / "10_bad.html").write_text(bad, encoding="utf-8")
-    command = [sys.executable, check_site.__file__, "--site", str(tmp_path / "none"), "--slides", str(decks)]
+    command = [sys.executable, check_site.__file__, "--slides", str(decks)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     said = result.stdout + result.stderr
     assert result.returncode == 1 and "2 decks" in said
