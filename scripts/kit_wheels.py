@@ -179,7 +179,8 @@ def check_disk(chosen: dict[Target, list[Wheel]], wheels: Path) -> None:
     """Refuse to start what cannot end. Wheels that are there already need no room."""
     large = {target for target, needed in chosen.items() if any(wheel.name.startswith("nvidia-") for wheel in needed)}
     needed = sum(GIGABYTES["large" if target in large else "small"] for target in chosen)
-    needed -= sum(path.stat().st_size for path in wheels.glob("*.whl")) / 1e9
+    present = {wheels / wheel.file for needed in chosen.values() for wheel in needed}
+    needed -= sum(path.stat().st_size for path in present if path.is_file()) / 1e9
     free = shutil.disk_usage(wheels).free / 1e9
     if free < needed:
         raise KitError(f"Not enough disk space: about {needed:.1f} GB are needed in {wheels}, {free:.1f} GB are free.\n"
@@ -202,9 +203,6 @@ def fetch_all(chosen: dict[Target, list[Wheel]], folder: Path) -> None:
     finally:  # after a failure nothing new is started
         pool.shutdown(cancel_futures=True)
     print(f"{len(jobs)} wheels, {total / 1e6:.0f} MB of them fetched in {time.monotonic() - start:.0f} s.")
-    for path in set(folder.glob("*.whl")) - {folder / wheel.file for wheel in jobs}:
-        print(f"  {path.name} belonged to an earlier kit: removed")
-        path.unlink()
 
 
 def check_complete(target: Target, uv: list[str], folder: Path) -> None:

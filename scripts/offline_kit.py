@@ -5,8 +5,8 @@
     python scripts/offline_kit.py --out /media/stick/course-kit    somewhere else than build/offline-kit
 
 What is there with the right checksum is not fetched again, so an interrupted run goes on. SHA256SUMS is written last:
-without it a kit is not finished. The folder python/ in the kit is yours; everything else is made by this program.
-docs/offline-kit.md tells how to use it.
+without it a kit is not finished. Only files that an earlier run made there are ever removed; they are listed in
+made-by-offline-kit.txt. The folder python/ in the kit is yours. docs/offline-kit.md tells how to use it.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from kit_folder import MARKER, begin, earlier_files, record, remove, write_whole
 from kit_wheels import (
     PLATFORMS,
     ROOT,
@@ -38,6 +39,10 @@ from kit_wheels import (
 from setup_env import NEEDED, this_platform
 
 PARTS = ROOT / "scripts" / "kit"
+OWN = (  # beside the wheels and their lists
+    "README.txt start-linux.sh start-macos.command start-windows.bat verify.py programs/start.py programs/place.py "
+    f"programs/setup_env.py course.zip kit.json {MARKER}"
+).split()
 
 
 def git(*words: str) -> str:
@@ -92,8 +97,9 @@ def write_parts(out: Path, about: dict, chosen: dict[Target, list[Wheel]]) -> No
             (out / name).write_text(text, encoding="utf-8", newline="\r\n" if windows else "\n")
             (out / name).chmod(0o644 if name == "README.txt" else 0o755)
     (out / "programs").mkdir(exist_ok=True)
-    for source, place in [("kit/verify.py", "."), ("kit/start.py", "programs"), ("setup_env.py", "programs")]:
-        shutil.copy(PARTS.parent / source, out / place)
+    shutil.copy(PARTS / "verify.py", out)
+    for source in (PARTS / "start.py", PARTS / "place.py", PARTS.parent / "setup_env.py"):
+        shutil.copy(source, out / "programs")
     (out / "python").mkdir(exist_ok=True)
     note = f"Put the installers of Python {values['or_pythons']} here, for computers that have none.\r\n"
     (out / "python" / "PUT-INSTALLERS-HERE.txt").write_text(note, encoding="utf-8", newline="")
@@ -102,22 +108,25 @@ def write_parts(out: Path, about: dict, chosen: dict[Target, list[Wheel]]) -> No
 
 def write_lists(chosen: dict[Target, list[Wheel]], uv: list[str], folder: Path) -> None:
     """For each kind of computer the packages it needs, with checksums; and is everything in the folder?"""
-    for path in folder.glob("*.txt"):
-        path.unlink()
     for target, wheels in chosen.items():
         lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
         list_file(target, folder).write_text("".join(lines), encoding="utf-8", newline="\n")
         check_complete(target, uv, folder)
 
 
-def write_sums(out: Path) -> float:
-    """SHA256SUMS over everything, in the format of `sha256sum -c`. Returns the gigabytes in the kit."""
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    lines = [f"{digest(path)}  {path.relative_to(out).as_posix()}\n" for path in files]
-    temporary = out / "SHA256SUMS.tmp"
-    temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-    os.replace(temporary, out / "SHA256SUMS")
-    return sum(path.stat().st_size for path in files) / 1e9
+def write_sums(out: Path, files: set[str]) -> float:
+    """SHA256SUMS over what this program made, in the format of `sha256sum -c`. Returns the gigabytes in the kit.
+
+    Nothing else: an installer that is replaced later, or what a system leaves on a stick, is no damage.
+    """
+    write_whole(out / "SHA256SUMS", [f"{digest(out / name)}  {name}" for name in sorted(files)])
+    return sum((out / name).stat().st_size for name in files) / 1e9
+
+
+def own_files(chosen: dict[Target, list[Wheel]]) -> set[str]:
+    """Everything this program puts into a kit, without the folder python/ and SHA256SUMS."""
+    wheels = {f"wheels/{wheel.file}" for wheels in chosen.values() for wheel in wheels}
+    return wheels | {list_file(target, Path("wheels")).as_posix() for target in chosen} | set(OWN)
 
 
 def take_course(out: Path) -> dict:
@@ -153,23 +162,24 @@ def describe(target: Target, wheels: list[Wheel], folder: Path) -> dict:
 def make_kit(options: argparse.Namespace) -> None:
     targets, uv = read_targets(options.platform, options.pythons), find_uv()
     out = options.out.resolve()
-    if out.exists() and any(out.iterdir()) and not (out / "wheels").is_dir():
-        raise KitError(f"{out} holds something that is no kit. Name an empty or a new folder with --out.")
+    earlier = earlier_files(out)
     git("rev-parse", "HEAD")
     chosen = {}
     for target in targets:
         chosen[target] = choose(target, uv, options.torch)
         torch = next((wheel.version for wheel in chosen[target] if wheel.name == "torch"), "?")
         print(f"{target}: {len(chosen[target])} wheels, PyTorch {torch}", flush=True)
-    (out / "wheels").mkdir(parents=True, exist_ok=True)
-    (out / "SHA256SUMS").unlink(missing_ok=True)  # from here on it is not finished
+    files = own_files(chosen)
+    begin(out, earlier | files)
     check_disk(chosen, out / "wheels")
     fetch_all(chosen, out / "wheels")
     write_lists(chosen, uv, out / "wheels")
     about = take_course(out)
     about["kits"] = [describe(target, wheels, out / "wheels") for target, wheels in chosen.items()]
     write_parts(out, about, chosen)
-    size = write_sums(out)
+    remove(out, earlier - files)
+    record(out, files)
+    size = write_sums(out, files)
     print(f"The kit is ready: {size:.1f} GB in {out}\nCopy this folder to a stick. README.txt in it is for you, too.")
 
 

@@ -194,9 +194,38 @@ def unpacked_gigabytes(folder, listed):
     for path in glob.glob(os.path.join(folder, "*.whl")):
         name, version = os.path.basename(path).split("-")[:2]
         if re.sub("[-_.]+", "_", name + "==" + version).lower() in wanted:
-            with zipfile.ZipFile(path) as archive:
-                total += sum(entry.file_size for entry in archive.infolist())
+            size = unpacked_size(path)
+            if size is None:
+                raise damaged(path)
+            total += size
     return 1.1 * total / 1e9
+
+
+def unpacked_size(wheel):
+    """Bytes, or None for a wheel that cannot be read: one that was cut short, say, or on a bad stick."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return None
+
+
+def damaged(path):
+    return SetupError(
+        "A file of the offline kit is damaged: %s.\nCopy the kit again, or run its verify.py." % os.path.basename(path)
+    )
+
+
+def kit_pip(folder, listed):
+    """The wheel of pip in a kit, once it is sure that it is whole: it runs before anything checks it."""
+    version, wanted = (re.findall(r"^pip==(\S+) --hash=sha256:(\S+)", listed, re.MULTILINE) or [("", "")])[0]
+    path = os.path.join(folder, "pip-%s-py3-none-any.whl" % version)
+    if not os.path.isfile(path):
+        raise SetupError("The offline kit is not complete: %s is missing. Run its verify.py." % path)
+    with open(path, "rb") as file:
+        if hashlib.sha256(file.read()).hexdigest() != wanted:
+            raise damaged(path)
+    return path
 
 
 def explain_kit(output, folder):
@@ -310,10 +339,7 @@ def install_from_kit(folder, listed):
     with open(listed) as file:
         text = file.read()
     check_disk(unpacked_gigabytes(folder, text), ROOT)
-    version = re.search(r"^pip==(\S+)", text, re.MULTILINE)
-    pip = os.path.join(folder, "pip-%s-py3-none-any.whl" % (version.group(1) if version else ""))
-    if not os.path.isfile(pip):
-        raise SetupError("The offline kit is not complete: %s is missing. Run its verify.py." % pip)
+    pip = kit_pip(folder, text)
     options = ["install", "--isolated", "--no-index", "--disable-pip-version-check", "--no-cache-dir", "--no-compile"]
     say("Installing the packages from %s; this takes some minutes." % folder)
     for command in (
@@ -367,7 +393,7 @@ def make_environment(options):
         with open(STAMP + ".tmp", "w") as file:
             json.dump({"fingerprint": fingerprint(), "torch": torch}, file)
         os.rename(STAMP + ".tmp", STAMP)
-    except (SetupError, OSError):
+    except Exception:
         if fresh:  # a half-made environment helps nobody and may be what fills the disk
             shutil.rmtree(VENV, ignore_errors=True)
         raise

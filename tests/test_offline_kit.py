@@ -6,6 +6,7 @@ uv and pip's download are played by `Market.run`; git, and the installation that
 import base64
 import errno
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -21,12 +22,17 @@ import pytest
 import setup_env
 from kit_wheels import KitError, Target
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the start script under test is a shell script")
-
 HERE = ".".join(map(str, sys.version_info[:2]))
 SYSTEM = setup_env.this_platform()
+SCRIPT, AGAIN = (
+    ("start-macos.command", "start-course.command") if SYSTEM == "macos" else ("start-linux.sh", "start-course.sh")
+)
 NO_NETWORK = "error: Failed to fetch: `torch`\n  Caused by: dns error\n"
 Usage = namedtuple("Usage", "total used free")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the start script under test is a shell script"),
+    pytest.mark.skipif(SYSTEM not in kit_wheels.PLATFORMS, reason=f"there is no kit for {SYSTEM}"),
+]
 
 BACKEND = '''
 """The smallest build backend that can make an editable installation."""
@@ -180,11 +186,12 @@ class Kit:
         shutil.copy(setup_env.__file__, self.course / "scripts")
         self.commit("The real installation")
 
-    def verify(self) -> tuple[int, str]:
-        return call([sys.executable, "-B", str(self.out / "verify.py")])
+    def verify(self, *options: str) -> tuple[int, str]:
+        return call([sys.executable, "-B", *options, str(self.out / "verify.py")])
 
-    def start(self, *arguments: str, without_network: tuple = ()) -> tuple[int, str]:
-        """Run start-linux.sh as a learner with an empty home would. Their Python has the usual name."""
+    def start(self, *arguments: str, without_network: tuple = (), answers: tuple = ()) -> tuple[int, str]:
+        """Run the start script as a learner with an empty home would, who sits on the stick and types these answers.
+        Their Python has the usual name."""
         programs = self.folder / "programs"
         programs.mkdir(exist_ok=True)
         if not (programs / f"python{HERE}").exists():
@@ -194,13 +201,22 @@ class Kit:
             "PATH": f"{programs}:/usr/bin:/bin",
             "PIP_INDEX_URL": "http://127.0.0.1:9/",
         }
-        return call([*without_network, "sh", str(self.out / "start-linux.sh"), *arguments], env=environment)
+        command = [*without_network, "sh", str(self.out / SCRIPT), *arguments]
+        return call(command, answers, cwd=self.out, env=environment)
 
 
-def call(command: list[str], **options) -> tuple[int, str]:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
+def call(command: list[str], answers: tuple = (), **options) -> tuple[int, str]:
+    """(exit status, what was printed) of a program without a keyboard, or with one at which somebody types."""
+    keyboard, stdin = os.openpty() if answers else (None, subprocess.DEVNULL)
+    try:
+        if answers:
+            os.write(keyboard, "".join(f"{answer}\n" for answer in answers).encode())
+        done = subprocess.run(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+        )
+    finally:
+        for handle in (keyboard, stdin) if answers else ():
+            os.close(handle)
     return done.returncode, done.stdout
 
 
@@ -211,11 +227,13 @@ def kit(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def cut_off() -> tuple[str, ...]:
-    """What runs a command where there is no network at all, not even this computer's own."""
+    """What runs a command where there is no network at all, not even this computer's own. Where the system allows that
+    to nobody (and on macOS), everything is sent to a proxy that does not answer."""
     prefix = ("unshare", "--map-root-user", "--net")
-    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets nobody take the network away from a program (unshare)")
-    return prefix
+    if shutil.which("unshare") and not subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        return prefix
+    names = [f"{kind}_proxy" for kind in ("http", "https", "all")]
+    return ("env", *(f"{name}=http://127.0.0.1:9" for name in names + [name.upper() for name in names]))
 
 
 def test_what_is_in_the_kit(kit):
@@ -258,13 +276,12 @@ def test_start_scripts_are_filled_in_and_have_the_line_ends_of_their_system(kit)
 
 def test_checksums_show_a_changed_a_missing_and_no_file(kit):
     kit.make()
-    assert kit.verify() == (
-        0,
-        f"All {len((kit.out / 'SHA256SUMS').read_text().splitlines())} files are here and undamaged.\n",
-    )
     listed = {line.split("  ", 1)[1] for line in (kit.out / "SHA256SUMS").read_text().splitlines()}
+    whole = (0, f"All {len(listed)} files are here and undamaged.\n")
+    assert kit.verify() == whole
+    assert kit.verify("-X", "warn_default_encoding", "-W", "error") == whole, "the same in every language of Windows"
     present = {path.relative_to(kit.out).as_posix() for path in kit.out.rglob("*") if path.is_file()}
-    assert listed == present - {"SHA256SUMS"}
+    assert listed == present - {"SHA256SUMS", "python/PUT-INSTALLERS-HERE.txt"}
     if shutil.which("sha256sum"):
         assert call(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=kit.out)[0] == 0
 
@@ -276,24 +293,69 @@ def test_checksums_show_a_changed_a_missing_and_no_file(kit):
     status, text = kit.verify()
     assert status == 1
     assert f"wheels/{wheel.name} is damaged" in text and "course.zip is missing" in text and "2 of" in text
+    sums = (kit.out / "SHA256SUMS").read_text()
+    for bad in (sums[:30], sums[:-5] + "\n" + sums[:70], "", "\0" * 100):
+        (kit.out / "SHA256SUMS").write_text(bad)
+        status, text = kit.verify()
+        assert status == 1 and "Traceback" not in text and ("SHA256SUMS is damaged" in text or "is missing" in text)
     (kit.out / "SHA256SUMS").unlink()
     assert kit.verify()[0] == 1
+
+
+def test_what_is_not_of_the_kit_is_no_damage_when_it_changes(kit):
+    """Installers, and what macOS and Windows leave on a stick: some when the kit is made, gone or new in the copy."""
+    kit.make()
+    strangers = ["python/python-3.12.exe", ".DS_Store", "._course.zip", "wheels/._torch-1.0-py3-none-any.whl"]
+    strangers += ["wheels/Thumbs.db", "System Volume Information/WPSettings.dat", "wheels/own-2.0-py3-none-any.whl"]
+    for name in strangers:
+        (kit.out / name).parent.mkdir(exist_ok=True)
+        (kit.out / name).write_text("one")
+    assert kit.make()[0] == 0
+    assert all((kit.out / name).read_text() == "one" for name in strangers)
+    for name in strangers[::2]:
+        (kit.out / name).unlink()
+    for name in strangers[1::2]:
+        (kit.out / name).write_text("two")
+    (kit.out / "python" / "PUT-INSTALLERS-HERE.txt").unlink()
+    assert kit.verify()[0] == 0
+    assert kit.start("--check")[0] == 0
 
 
 def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is(kit):
     kit.make()
     assert len(kit.market.fetched) == 4
     (kit.out / "python" / "installer.pkg").write_text("the instructor's")
-    (kit.out / "wheels" / "old-0.9-py3-none-any.whl").write_text("of an earlier kit")
     (kit.out / "wheels" / ".fetching-killed").mkdir()
     assert kit.make()[0] == 0
     assert kit.market.fetched == []
     assert (kit.out / "python" / "installer.pkg").exists()
-    assert not list((kit.out / "wheels").glob("old-*")) and not list((kit.out / "wheels").glob(".fetching*"))
+    assert not list((kit.out / "wheels").glob(".fetching*"))
 
     (kit.out / "wheels" / "torch-1.0-py3-none-any.whl").write_text("half")
     assert kit.make()[0] == 0
     assert kit.market.fetched == ["torch-1.0-py3-none-any.whl"]
+
+
+def test_only_wheels_of_an_earlier_kit_are_removed(kit):
+    make_wheel(kit.market.folder, "late", {})
+    kit.make()
+    (kit.out / "wheels" / "own-2.0-py3-none-any.whl").write_text("the instructor's")
+    (kit.out / "wheels" / "notes.txt").write_text("the instructor's")
+    (kit.market.folder / "late-1.0-py3-none-any.whl").unlink()
+    make_wheel(kit.market.folder, "early", {})
+    kit.market.failures["torch"] = NO_NETWORK  # and an interrupted run does not forget what it has fetched
+    (kit.out / "wheels" / "torch-1.0-py3-none-any.whl").unlink()
+    assert kit.make()[0] == 1
+    (kit.market.folder / "early-1.0-py3-none-any.whl").unlink()
+    kit.market.failures.clear()
+    status, text = kit.make()
+    assert status == 0 and "wheels/late-1.0-py3-none-any.whl belonged to an earlier kit: removed" in text
+    present = {path.name for path in (kit.out / "wheels").iterdir()}
+    assert present == {path.name for path in kit.market.folder.iterdir()} | {
+        "own-2.0-py3-none-any.whl",
+        "notes.txt",
+        f"{SYSTEM}-{HERE}.txt",
+    }
 
 
 def test_an_interrupted_kit_is_not_finished_and_goes_on(kit):
@@ -430,18 +492,44 @@ def test_not_a_git_checkout(kit):
     assert status == 1 and "no git checkout" in text
 
 
-def test_a_folder_that_is_no_kit_stays_as_it_is(kit):
-    kit.out.mkdir()
-    (kit.out / "holiday.jpg").write_text("mine")
+@pytest.mark.parametrize("names", [["holiday.jpg"], ["wheels/mine-1.0-py3-none-any.whl", "wheels/linux-3.12.txt"]])
+def test_a_folder_that_is_no_kit_stays_as_it_is(kit, names):
+    for name in names:
+        (kit.out / name).parent.mkdir(parents=True, exist_ok=True)
+        (kit.out / name).write_text("mine")
     status, text = kit.make()
-    assert status == 1 and "something that is no kit" in text
-    assert [path.name for path in kit.out.iterdir()] == ["holiday.jpg"]
+    assert status == 1 and f"something that is no kit ({names[0].split('/')[0]}), and stays as it is" in text
+    assert "--out" in text
+    present = [path for path in kit.out.rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(kit.out).as_posix() for path in present) == sorted(names)
+    assert all(path.read_text() == "mine" for path in present)
 
 
-linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="start-linux.sh")
+def test_a_fresh_stick_holds_nothing(kit):
+    for name in ("System Volume Information/WPSettings.dat", ".Trash-1000/info", "._.Trashes", ".DS_Store"):
+        (kit.out / name).parent.mkdir(parents=True, exist_ok=True)
+        (kit.out / name).write_text("")
+    assert kit.make()[0] == 0 and kit.verify()[0] == 0
 
 
-@linux_only
+def test_a_list_that_somebody_changed_removes_nothing_elsewhere(kit):
+    kit.make()
+    (kit.folder / "precious").write_text("mine")
+    with open(kit.out / "made-by-offline-kit.txt", "a") as file:
+        file.write(f"../precious\n{kit.folder}/precious\nwheels\n\n")
+    assert kit.make()[0] == 0
+    assert (kit.folder / "precious").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/kit"])
+def test_no_kit_in_a_file(kit, place):
+    (kit.folder / "file").write_text("mine")
+    kit.out = kit.folder / place
+    status, text = kit.make()
+    assert status == 1 and "with --out" in text and str(kit.out) in text
+    assert (kit.folder / "file").read_text() == "mine"
+
+
 def test_a_learner_without_a_network(kit, cut_off):
     kit.real_setup()
     kit.make()
@@ -458,11 +546,15 @@ def test_a_learner_without_a_network(kit, cut_off):
     assert status == 0 and "JUPYTER" not in text
     assert "Copying" not in text and "Installing" not in text
     assert (folder / "notebooks" / "00_start_here.ipynb").read_text() == "the learner's work"
-    status, text = call([str(folder / "start-course.sh")], cwd=kit.home)
+    status, text = call([str(folder / AGAIN)], cwd=kit.home)
     assert (status, text.split()[:2]) == (0, ["JUPYTER", "lab"])
+    shutil.rmtree(folder / ".venv")
+    status, text = call([str(folder / AGAIN)], ("",), cwd=kit.home)
+    assert (
+        status == 1 and "start the script of the offline kit again" in text and text.endswith("Press Enter to close. ")
+    )
 
 
-@linux_only
 def test_a_newer_course_goes_beside_the_learners_work(kit):
     kit.make()
     assert kit.start("--check")[0] == 0
@@ -479,21 +571,31 @@ def test_a_newer_course_goes_beside_the_learners_work(kit):
     assert sorted(path.name for path in kit.home.iterdir() if "course" in path.name) == [folder.name, beside.name]
 
 
-@linux_only
-@pytest.mark.parametrize("what", ["course.zip", "wheels/torch-1.0-py3-none-any.whl"])
+@pytest.mark.parametrize("what", ["course.zip", "kit.json", f"wheels/{SYSTEM}-{HERE}.txt", "SHA256SUMS"])
 def test_a_damaged_file_is_noticed(kit, what):
-    kit.real_setup()
     kit.make()
-    data = (kit.out / what).read_bytes()
-    (kit.out / what).write_bytes(data.replace(b"torch", b"tarch", 1) if "torch" in what else data[:-30])
+    (kit.out / what).write_bytes((kit.out / what).read_bytes()[:-30])
+    if what == "SHA256SUMS":
+        (kit.out / what).write_bytes(b"\xff\xfe")
     status, text = kit.start("--check")
     assert status == 1
-    assert "damaged" in text and "verify.py" in text
-    assert not list(kit.home.rglob("course-ready.json"))
-    assert not list(kit.home.glob("*.unfinished"))
+    assert "is damaged. Copy the kit again; its verify.py" in text and "Traceback" not in text
+    assert list(kit.home.iterdir()) == []
 
 
-@linux_only
+@pytest.mark.parametrize("size", [-50, 0, None], ids=["cut short", "empty", "one letter"])
+def test_a_damaged_wheel_is_noticed(kit, size):
+    kit.real_setup()
+    kit.make()
+    wheel = kit.out / "wheels" / "torch-1.0-py3-none-any.whl"
+    data = wheel.read_bytes()
+    wheel.write_bytes(data.replace(b"torch", b"tarch", 1) if size is None else data[:size])
+    status, text = kit.start("--check")
+    assert status == 1
+    assert "A file of the offline kit is damaged" in text and "verify.py" in text and "Traceback" not in text
+    assert not (kit.home / "transfer-learning-course" / ".venv").exists()
+
+
 def test_a_computer_the_kit_is_not_for(kit):
     kit.make("--platform", "windows macos")
     status, text = kit.start("--check")
@@ -502,7 +604,6 @@ def test_a_computer_the_kit_is_not_for(kit):
     assert list(kit.home.iterdir()) == []
 
 
-@linux_only
 def test_no_python_that_fits(kit):
     kit.make("--pythons", "3.99")
     (kit.out / "python" / "python-3.99.deb").write_text("")
@@ -511,7 +612,6 @@ def test_no_python_that_fits(kit):
     assert "This kit needs Python 3.99." in text and "python-3.99.deb" in text
 
 
-@linux_only
 def test_a_folder_of_the_learners_choice(kit):
     kit.make()
     chosen = kit.home / "my courses" / "transfer"
@@ -522,3 +622,101 @@ def test_a_folder_of_the_learners_choice(kit):
     (kit.home / f"taken-{kit.git('rev-parse', 'HEAD').stdout[:7]}" / "x").write_text("")
     status, text = kit.start("--check", str(kit.home / "taken"))
     assert status == 1 and "a folder that does not exist yet" in text
+
+
+def test_an_answer_is_a_folder_below_home_not_on_the_stick(kit):
+    kit.make()
+    status, text = kit.start("--check", answers=["my courses/transfer"])
+    assert status == 0 and f"The course is in {kit.home}/my courses/transfer\n" in text
+    assert kit.start("--check", "second")[0] == 0
+    assert (kit.home / "second" / "notebooks").is_dir()
+    assert {path.name for path in kit.home.iterdir()} == {"my courses", "second"}
+    assert kit.verify()[0] == 0 and not (kit.out / "second").exists() and not (kit.out / "my courses").exists()
+
+
+def place_module():
+    spec = importlib.util.spec_from_file_location("kit_place", offline_kit.PARTS / "place.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("windows", "answer", "expected"),
+    [
+        (False, "/Volumes/My\\ Disk\\ \\(1\\)/course ", "/Volumes/My Disk (1)/course"),  # dragged on macOS
+        (False, "'/media/My Disk' ", "/media/My Disk"),  # dragged on Linux
+        (False, "my courses/a  b #1", "my courses/a  b #1"),
+        (False, "Anna's course", "Anna's course"),
+        (False, "", ""),
+        (True, '"E:\\My Disk" ', "E:\\My Disk"),
+        (True, 'E:\\My Disk"', "E:\\My Disk"),  # what the command prompt makes of "E:\My Disk\"
+        (True, "D:", "D:\\"),
+        (True, "D:my courses", "D:\\my courses"),
+        (True, "D:/courses", "D:/courses"),
+        (True, "\\\\server\\home\\anna\\x", "\\\\server\\home\\anna\\x"),
+        (True, "my courses", "my courses"),
+        (True, "", ""),
+    ],
+)
+def test_what_a_terminal_adds_to_an_answer_is_taken_away(windows, answer, expected):
+    assert place_module().typed(answer, windows) == expected
+
+
+def test_a_folder_that_cannot_be_used(kit):
+    """At the command: the script stops. Typed: it asks again."""
+    kit.make()
+    (kit.home / "file").write_text("mine")
+    bad = {
+        "/": "/ is a whole disk",
+        "file/course": f"a file is in the way ({kit.home}/file)",
+        "file/deep/course": "a file is in the way (",
+        "~nobody-of-that-name/x": "home directory",
+        "x" * 300: "File name too long",
+        str(kit.out / "course"): "in the kit",
+        str(kit.out): "in the kit",
+    }
+    for answer, reason in bad.items():
+        status, text = kit.start("--check", answer)
+        assert status == 1 and "Traceback" not in text
+        assert "Cannot use this folder: " in text and reason in text and "Name another one." in text
+    status, text = kit.start("--check", answers=[*bad, "good"])
+    assert status == 0 and text.count("Cannot use this folder: ") == len(bad) and "Traceback" not in text
+    assert (kit.home / "good" / "notebooks").is_dir()
+    assert {path.name for path in kit.home.iterdir()} == {"file", "good"} and kit.verify()[0] == 0
+
+
+def test_a_folder_with_a_name_like_ours_stays(kit):
+    kit.make()
+    theirs = kit.home / "transfer-learning-course.unfinished"
+    theirs.mkdir()
+    (theirs / "work.ipynb").write_text("mine")
+    assert kit.start("--check")[0] == 0
+    assert (theirs / "work.ipynb").read_text() == "mine"
+    assert {path.name for path in kit.home.iterdir()} == {theirs.name, "transfer-learning-course"}
+    mode = (kit.home / "transfer-learning-course").stat().st_mode
+    assert mode == (kit.home / "transfer-learning-course" / "notebooks").stat().st_mode, "no private folder of tempfile"
+
+
+def test_a_room_check_that_fails_still_says_where_the_course_is(kit):
+    (kit.course / "tlhelpers" / "__main__.py").write_text("print('!!  no disk'); raise SystemExit(1)")
+    kit.commit("A check that fails")
+    kit.make()
+    status, text = kit.start()
+    assert status == 1 and "!!  no disk" in text and "JupyterLab" not in text
+    assert f"The course is in {kit.home}/transfer-learning-course\nTo open it without this kit: {AGAIN} there." in text
+
+
+def test_the_windows_script_for_the_days_after(tmp_path, monkeypatch):
+    """A home folder on a server has no drive letter, and only pushd gives it one."""
+    spec = importlib.util.spec_from_file_location("kit_start", offline_kit.PARTS / "start.py")
+    start = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(offline_kit.PARTS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    spec.loader.exec_module(start)
+    monkeypatch.setattr(start, "this_platform", lambda: "windows")
+    start.write_again(tmp_path)
+    text = (tmp_path / "start-course.bat").read_bytes().decode()
+    assert text.count("\n") == text.count("\r\n") and 'pushd "%~dp0"\r\n' in text and "cd /d" not in text
+    missing = text.split("\r\n:missing\r\n")[1]
+    assert "goto missing" in text and "echo The packages of the course are not here" in missing and "pause" in missing

@@ -5,6 +5,7 @@ folder makes that step print the file and fail. Nothing is installed and no netw
 """
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -332,7 +333,8 @@ def wheels(tmp_path, monkeypatch):
     for name in ("pip-26.0", "torch-2.15.0", "other-1.0"):
         with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
             wheel.writestr("content", b"x" * 5_000_000)
-    (folder / "linux-3.12.txt").write_text("pip==26.0 --hash=sha256:aa\ntorch==2.15.0 --hash=sha256:bb\n")
+    pip = hashlib.sha256((folder / "pip-26.0-py3-none-any.whl").read_bytes()).hexdigest()
+    (folder / "linux-3.12.txt").write_text(f"pip==26.0 --hash=sha256:{pip}\ntorch==2.15.0 --hash=sha256:bb\n")
     (folder / "macos-3.13.txt").write_text("")
     return folder
 
@@ -352,7 +354,8 @@ def test_from_an_offline_kit_without_any_network(course, wheels):
 
 
 def test_the_kit_has_the_cpu_build(course, wheels):
-    (wheels / "linux-3.12.txt").write_text("pip==26.0 --hash=sha256:aa\ntorch==2.15.0+cpu --hash=sha256:bb\n")
+    listed = (wheels / "linux-3.12.txt").read_text()
+    (wheels / "linux-3.12.txt").write_text(listed.replace("2.15.0", "2.15.0+cpu"))
     assert course.setup("--wheels", str(wheels))[0] == 0
     assert course.stamp()["torch"] == "cpu"
 
@@ -390,6 +393,34 @@ def test_failures_while_installing_from_a_kit(course, wheels, output, expected):
     status, text = course.setup("--wheels", str(wheels))
     assert status == 1 and expected in text
     assert "network" not in text.replace("no network", "")
+    assert not course.venv.exists()
+
+
+@pytest.mark.parametrize("name", ["torch-2.15.0-py3-none-any.whl", "pip-26.0-py3-none-any.whl"])
+@pytest.mark.parametrize("damage", ["cut short", "empty"])
+def test_a_wheel_that_is_no_wheel_any_more(course, wheels, name, damage):
+    path = wheels / name
+    path.write_bytes(path.read_bytes()[:-100] if damage == "cut short" else b"")
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1 and f"A file of the offline kit is damaged: {name}.\n" in text and "verify.py" in text
+    assert "kit-install" not in course.steps() and not course.venv.exists()
+
+
+def test_the_pip_of_a_kit_does_not_run_with_a_changed_byte(course, wheels):
+    """pip compares every other wheel with its checksum, but nothing else looks at pip."""
+    path = wheels / "pip-26.0-py3-none-any.whl"
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    status, text = course.setup("--wheels", str(wheels))
+    assert status == 1 and "damaged: pip-26.0" in text
+    assert "kit-install" not in course.steps() and not course.venv.exists()
+
+
+def test_nothing_half_made_is_left_after_a_surprise(course, monkeypatch):
+    monkeypatch.setattr(setup_env, "install", lambda torch: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        course.setup()
     assert not course.venv.exists()
 
 

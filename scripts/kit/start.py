@@ -1,7 +1,7 @@
 """Install the course from this kit and open it. The start scripts call this with a Python that fits.
 
     python programs/start.py            asks where to put the course; Enter means a new folder in the home folder
-    python programs/start.py FOLDER     there
+    python programs/start.py FOLDER     there; one that does not start at the top is taken from the home folder
     python programs/start.py --check    stop after the room check, do not open JupyterLab
     python programs/start.py --lab --no-browser --port 8890     what follows --lab is for JupyterLab
 
@@ -22,76 +22,73 @@ import zipfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is written onto the stick
+from place import KIT, MARK, choose_place  # noqa: E402
 from setup_env import SetupError, this_platform, wheel_list  # noqa: E402
 
-KIT = Path(__file__).resolve().parent.parent
-NAME = "transfer-learning-course"
-MARK = "offline-kit.json"  # in the learner's folder: which course this is
 AGAIN = {"windows": "start-course.bat", "macos": "start-course.command"}  # elsewhere: start-course.sh
+MISSING = "The packages of the course are not here (.venv): start the script of the offline kit again. Your work stays."
+# pushd, because cd cannot go to a home folder on a server
+AGAIN_WINDOWS = f"""\
+@echo off
+pushd "%~dp0"
+if not exist .venv\\Scripts\\python.exe goto missing
+.venv\\Scripts\\python -m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
+pause
+exit /b
+
+:missing
+echo {MISSING}
+pause
+exit /b 1
+"""
+AGAIN_ELSEWHERE = f"""\
+#!/bin/sh
+cd "$(dirname "$0")" || exit
+if [ ! -x .venv/bin/python ]; then
+    echo "{MISSING}"
+    printf "Press Enter to close. "
+    read -r _
+    exit 1
+fi
+exec .venv/bin/python -m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
+"""
 
 
 def read_kit():
     """kit.json, once it is sure that the kit is whole and made for this computer."""
     if not (KIT / "SHA256SUMS").is_file():
         raise SetupError("This kit is not finished, or was not copied to the end: SHA256SUMS is missing.")
-    wheel_list(str(KIT / "wheels"), sys.version_info[:2])  # says so when nothing fits
+    listed = Path(wheel_list(str(KIT / "wheels"), sys.version_info[:2]))  # says so when nothing fits
+    check(f"wheels/{listed.name}")
+    check("kit.json")
     return json.loads((KIT / "kit.json").read_text(encoding="utf-8"))
 
 
-def choose_folder(asked, commit):
-    """Where the learner wants the course. Nobody is asked twice for the usual place."""
-    if asked:
-        return Path(asked).expanduser().absolute()
-    default = Path.home() / NAME
-    if commit_in(default) != commit and sys.stdin and sys.stdin.isatty():
-        answer = input(f"Where shall the course go? Press Enter for {default},\nor type another folder: ").strip()
-        if answer:
-            return Path(answer.strip("\"'")).expanduser().absolute()
-    return default
-
-
-def commit_in(folder):
-    """The commit of the course that a kit has put into a folder, or None."""
+def check(name):
+    """Is this file as it was made? (pip checks the wheels.)"""
     try:
-        return json.loads((folder / MARK).read_text(encoding="utf-8"))["commit"]
-    except (OSError, ValueError, KeyError):
-        return None
+        lines = (KIT / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        whole = f"{hashlib.sha256((KIT / name).read_bytes()).hexdigest()}  {name}" in lines
+    except (OSError, ValueError):  # missing, not to be read, no text
+        whole = False
+    if not whole:
+        raise SetupError(f"{name} is damaged. Copy the kit again; its verify.py tells which files are bad.")
 
 
-def place(folder, commit):
-    """(folder, is the course there already?): the one asked for, or one beside it when that holds something else."""
-    for candidate in (folder, folder.with_name(f"{folder.name}-{commit[:7]}")):
-        if commit_in(candidate) == commit:
-            return candidate, True
-        if not candidate.exists() or (candidate.is_dir() and not any(candidate.iterdir())):
-            return candidate, False
-        print(f"{candidate} holds something else. It stays as it is.")
-    raise SetupError("Start again with a folder that does not exist yet.")
-
-
-def check_course():
-    """course.zip as it was made? (pip checks the wheels.)"""
-    listed = dict(line.split("  ", 1)[::-1] for line in (KIT / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
-    if hashlib.sha256((KIT / "course.zip").read_bytes()).hexdigest() != listed.get("course.zip"):
-        raise SetupError("course.zip is damaged. Copy the kit again; its verify.py tells which files are bad.")
-
-
-def unpack(folder, kit):
+def unpack(folder, unfinished, kit):
     """The course into a new folder. It gets its name when everything is in it."""
-    check_course()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
     print(f"Copying the course to {folder}")
     try:
+        check("course.zip")
+        course = unfinished / "course"
         with zipfile.ZipFile(KIT / "course.zip") as archive:
-            archive.extractall(unfinished)
+            archive.extractall(course)
         mark = {"commit": kit["commit"], "version": kit["version"]}
-        (unfinished / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
-        write_again(unfinished)
+        (course / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
+        write_again(course)
         if folder.exists():
             folder.rmdir()  # empty, or this fails
-        unfinished.rename(folder)
+        course.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -102,12 +99,11 @@ def python_in(folder):
 
 def write_again(folder):
     """A start script for the days after, when the stick is gone."""
-    lab = "-m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb"
     path = folder / again_name()
     if path.suffix == ".bat":
-        path.write_bytes(f'@echo off\r\ncd /d "%~dp0"\r\n.venv\\Scripts\\python {lab}\r\npause\r\n'.encode())
+        path.write_bytes(AGAIN_WINDOWS.replace("\n", "\r\n").encode())
     else:
-        path.write_bytes(f'#!/bin/sh\ncd "$(dirname "$0")" || exit\nexec .venv/bin/python {lab}\n'.encode())
+        path.write_bytes(AGAIN_ELSEWHERE.encode())
         path.chmod(0o755)
 
 
@@ -117,11 +113,9 @@ def run(command, folder):
 
 def start(options):
     kit = read_kit()
-    folder, there = place(choose_folder(options.folder, kit["commit"]), kit["commit"])
-    if there:
-        print(f"The course is in {folder}")
-    else:
-        unpack(folder, kit)
+    folder, unfinished = choose_place(options.folder, kit["commit"])
+    if unfinished:
+        unpack(folder, unfinished, kit)
     setup = [
         sys.executable,
         folder / "scripts" / "setup_env.py",
@@ -132,10 +126,9 @@ def start(options):
     ]
     if run(setup, folder):
         return 1  # it has said why
-    print("\nIs this computer ready?")
+    print(f"The course is in {folder}\nTo open it without this kit: {again_name()} there.\n\nIs this computer ready?")
     if run([python_in(folder), "-m", "tlhelpers"], folder):
         return 1
-    print(f"\nThe course is in {folder}\nNext time, without this kit: {again_name()} there.")
     if options.check:
         return 0
     print("Opening JupyterLab. To stop it: close this window, or press Ctrl and C here.")
@@ -168,10 +161,11 @@ def main():
     except PermissionError as error:
         print(f"\nNot allowed: {error}\nStart again and name another folder.")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"\nThe disk is full: {error}\nFree some space, then start again.")
-    except KeyboardInterrupt:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"\nThe disk is full: {error}\nFree some space, then start again.")
+        else:
+            print(f"\nA file could not be read or written: {error}\nStart again. If it stays so, copy the kit again.")
+    except (KeyboardInterrupt, EOFError):
         print("\nStopped. Start again to go on.")
         return 130
     return 1

@@ -22,10 +22,15 @@ def digest(path):
 
 def main():
     try:
-        with open(os.path.join(KIT, "SHA256SUMS")) as file:
-            listed = [line.rstrip("\n").split("  ", 1) for line in file]
+        with open(os.path.join(KIT, "SHA256SUMS"), encoding="utf-8") as file:
+            listed = [tuple(line.rstrip("\n").split("  ", 1)) for line in file]
+        if not listed or any(len(pair) != 2 or len(pair[0]) != 64 for pair in listed):
+            raise ValueError
     except OSError:
         print("SHA256SUMS is missing: this kit was not finished, or not copied to the end.")
+        return 1
+    except ValueError:  # or what is there is no text
+        print("SHA256SUMS is damaged. Copy the kit again from where it was made.")
         return 1
     bad = 0
     for count, (wanted, name) in enumerate(listed, start=1):
