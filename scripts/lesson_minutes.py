@@ -22,6 +22,7 @@ from lesson_source import ROOT
 from workshop_plan import ASSUMED, SCHEDULES, Day, Step
 
 GUIDE = ROOT / "docs" / "instructor-guide.md"
+LESSON = re.compile(r"^## (Lesson (\d\d): .+)$", re.M)  # a lesson's part of the guide
 BLOCK = re.compile(r"(<!-- minutes: (.+?) -->\n).*?(<!-- /minutes -->)", re.S)  # the second group names the table
 SLOW, ABOUT = 5, re.compile(r"\(about \S+ s\)")  # a cell of more seconds than this deserves a question meanwhile
 
@@ -84,7 +85,17 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 0.5 else "–"
 
 
-def schedule_table(days: list[Day], course: dict[str, list[Section]]) -> str:
+def pages_of(day: Day, anchors: dict[str, str]) -> str:
+    """Links to what this guide says about the lessons of a day."""
+    lessons = sorted({step.lesson for step in day.steps if step.lesson})
+    missing = [lesson for lesson in lessons if lesson not in anchors]
+    if missing:
+        raise PlanError(f"{GUIDE.name}: the heading '## Lesson {missing[0]}: …' is missing, a schedule links to it")
+    links = [f"[{lesson}](#{anchors[lesson]})" for lesson in lessons]
+    return f"Today's sections of this guide: {', '.join(links)}."
+
+
+def schedule_table(days: list[Day], course: dict[str, list[Section]], anchors: dict[str, str]) -> str:
     parts = []
     for number, day in enumerate(days, start=1):
         lines = ["| clock | min | what | lesson section | learners do | computing |", "|---|--:|---|---|---|--:|"]
@@ -99,7 +110,7 @@ def schedule_table(days: list[Day], course: dict[str, list[Section]]) -> str:
             where = where if step.lesson else "–"
             row = [clock(start), str(minutes), step.what, where, step.learners, seconds_text(seconds)]
             lines.append(f"| {' | '.join(row)} |")
-        lines.append(f"| {day.end} | | End | | | |")
+        lines += [f"| {day.end} | | End | | | |", "", pages_of(day, anchors)]
         parts.append((f"**Day {number}**\n\n" if len(days) > 1 else "") + "\n".join(lines))
     return "\n\n".join(parts)
 
@@ -137,13 +148,20 @@ def lesson_table(sections: list[Section]) -> str:
     return "\n".join(lines)
 
 
-def tables(course: dict[str, list[Section]]) -> dict[str, str]:
+def lesson_anchors(guide: str) -> dict[str, str]:
+    """{"00": "lesson-00-start-here"}: GitHub's names for the headings of the lessons."""
+    return {
+        number: re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading, number in LESSON.findall(guide)
+    }
+
+
+def tables(course: dict[str, list[Section]], anchors: dict[str, str]) -> dict[str, str]:
     """Every table of the guide by the name in its marker."""
     return {
         "assumed": assumptions_table(course),
         "overview": overview_table(course),
         **{f"lesson {lesson}": lesson_table(sections) for lesson, sections in course.items()},
-        **{schedule.key: schedule_table(schedule.days, course) for schedule in SCHEDULES},
+        **{schedule.key: schedule_table(schedule.days, course, anchors) for schedule in SCHEDULES},
     }
 
 
@@ -162,7 +180,7 @@ def with_waiting_times(guide: str, lesson: str, sections: list[Section]) -> str:
 
 def filled(guide: str, course: dict[str, list[Section]]) -> str:
     """The guide with all its tables and waiting times made anew."""
-    wanted = tables(course)
+    wanted = tables(course, lesson_anchors(guide))
     names = [match[2] for match in BLOCK.finditer(guide)]
     if sorted(names) != sorted(wanted):
         differ = sorted(set(names) ^ set(wanted)) or sorted({name for name in names if names.count(name) > 1})

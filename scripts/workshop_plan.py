@@ -49,7 +49,7 @@ class Schedule:
 
 
 def welcome(minutes: int) -> Step:
-    return Step("Welcome: who is here, sticky notes, room check", "run `python -m tlhelpers`", minutes=minutes)
+    return Step("Welcome: who is here, sticky notes, last room checks", "tell a neighbour your name", minutes=minutes)
 
 
 def spare() -> Step:
@@ -70,7 +70,7 @@ TEASER = ("Opening", "The idea", "Words", "See it")
 CHECKS = ("When", "Compare", "How to")
 
 NINETY_MINUTES = [
-    welcome(5),
+    Step("Welcome, sticky notes", "put up a green or a red one", minutes=5),
     Step("The idea, and the teaser", "two predictions, run, read", "00", SHORT_TEASER),
     Step("Where it helps less", "predict the gap; read the dots", "00", ("When", "Compare")),
     pause(5, "Stand up"),
