@@ -154,6 +154,8 @@ def explain(output: str, doing: str) -> KitError:
     if re.search(NO_BUILD, output):
         return KitError(f"{tail}\nNothing fits together: {doing} stopped; the lines above name the package.\n"
                         "Leave out this Python version or platform.")  # fmt: skip
+    if "No module named pip" in output:
+        return KitError(f"pip is needed for {doing}: {sys.executable} -m ensurepip, or use the Python of .venv.")
     return KitError(f"{tail}\n{doing[0].upper()}{doing[1:]} failed; the lines above say why.")
 
 

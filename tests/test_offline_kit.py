@@ -450,6 +450,7 @@ NO_WHEEL = """error: No solution found when resolving dependencies
         ("", {"compile": NO_NETWORK}, "The package index does not answer"),
         ("", {"torch": "OSError: [Errno 28] No space left on device"}, "The disk is full"),
         ("", {"torch": "something else"}, "something else\nFetching torch-1.0-py3-none-any.whl failed"),
+        ("", {"torch": "/usr/bin/python3: No module named pip"}, "pip is needed for fetching torch"),
         ("", {"--version": "No module named uv"}, "-m pip install uv"),
     ],
 )
