@@ -26,7 +26,8 @@ def course(tmp_path):
         "README.md": "# A course\n\n[Lesson](notebooks/09_tiny.ipynb), [guide](docs/results.md#two), "
         "[the program](scripts/tool.py), [licence](LICENSE), [folder](notebooks/solutions).\n\n## Install\n\nRun it.\n",
         "docs/results.md": "# Results\n\n## Two\n\n[Back](../README.md#install), [data](../data/README.md)\n",
-        "docs/colab.md": "# Colab\n\n[![Open In Colab](https://badges.example/b.svg)](https://colab.example/x)\n",
+        "docs/colab.md": "# Colab\n\n[![Open In Colab](https://badges.example/b.svg)](https://colab.example/x)\n\n"
+        "```python\n!unzip x.zip\n```\n",
         "data/README.md": "# Data card\n\nDrawn. BatchNorm.\n",
         "scripts/tool.py": "",
         "pyproject.toml": '[project]\nname = "x"\nversion = "1.0"\n[tool.tlcourse]\nrepo = ""\nref = "main"\n',

@@ -11,6 +11,7 @@ nb_ipywidgets_js = {}  # no widget state is kept, so nothing has to be fetched t
 myst_heading_anchors = 4  # "#installation" finds its heading, as on GitHub
 myst_enable_extensions = ["colon_fence"]
 exclude_patterns = ["files/**"]  # the notebooks as downloads
+suppress_warnings = ["misc.highlighting_failure"]  # "!unzip" in Python is a notebook's way, shown all the same
 
 html_theme = "furo"
 html_static_path = ["_static"]
