@@ -166,7 +166,7 @@ FACTS = {
         ("scratch 5.9%", "scratch 5.9 %"),
         ("AdamW 0.0001 19.8%", "1e-4 gives 19.8 %"),
         ("AdamW 0.001 38.2%", "1e-3 gives 38.2 %"),
-        ("frozen validation 30.3% one rate validation 38.1%", "Eight: 38.1 %"),
+        ("frozen validation 30.3% one rate validation 38.1%", "About eight: 38.1 %"),
         ("40.0% (408 of 1020, 95 % interval 37.0% to 43.0%)", "40.0 %, interval 37.0 to 43.0"),
         ("rates by depth 30% of the brightness", "30, 31 and, for random weights, 25 %"),
         ("random weights 25% of the brightness", "30, 31 and, for random weights, 25 %"),
