@@ -11,6 +11,7 @@ build_slides.py and build_blank.py.
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,4 +113,6 @@ def built_folder(out: Path, kind: str) -> Iterator[Path]:
             (new / LIST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             put_in_place(new, out)
     except OSError as error:
-        raise FolderError(f"{out} could not be built: {error}") from error
+        # copytree collects what went wrong with every file: the first one says it
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) and isinstance(error.args[0], list) else error
+        raise FolderError(f"{out} could not be built, what was there is unchanged: {why}") from error

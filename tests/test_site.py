@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,13 @@ def test_a_full_disk_leaves_the_old_folder_whole(tmp_path, monkeypatch, when):
                 raise full
     assert (out / "index.html").read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_of_many_files_that_were_not_copied_one_is_named(tmp_path):
+    with pytest.raises(FolderError, match=r"unchanged: \[Errno 28\] No space left: 'a'$"):
+        with built_folder(tmp_path / "out", "site"):
+            raise shutil.Error([(name, name, f"[Errno 28] No space left: '{name}'") for name in "abc"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_place_of_a_file_is_refused(tmp_path):
