@@ -10,7 +10,6 @@ build_slides.py and build_blank.py.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LIST = ".built-files.json"
-# Folders built before there was a list are known by what lies in them.
-SIGNS = {
-    "site": ("index.html", "_static/course.css"),
-    "slides": ("index.html", "slides.css", "reveal/dist/reveal.js"),
-    "blank": ("README.md", "00_start_here.ipynb"),
-}
 # What file managers and Jupyter leave behind where somebody only looked.
 TRACES = {".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"}
 
@@ -66,9 +59,7 @@ def refuse_what_is_not_ours(out: Path, kind: str) -> None:
         return
     if not out.is_dir():
         raise FolderError(f"{out} is a file: name a folder")
-    if not any(out.iterdir()) or listed(out).get("kind") == kind:
-        return
-    if LIST in os.listdir(out) or not all((out / sign).exists() for sign in SIGNS[kind]):
+    if any(out.iterdir()) and listed(out).get("kind") != kind:
         raise FolderError(f"{out} is not empty and was not built as {kind}: name another folder, or empty this one")
 
 

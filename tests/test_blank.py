@@ -218,7 +218,6 @@ WORKED = {
     "photos": lambda out: [(out / "photos").mkdir(), (out / "photos" / "ant.png").write_bytes(b"ant")],
     "a file is gone": lambda out: (out / "README.md").unlink(),
     "cut short": lambda out: (out / "09_tiny.ipynb").write_text('{"cells": [', encoding="utf-8"),
-    "no list": lambda out: [(out / ".built-files.json").unlink(), (out / "00_start_here.ipynb").touch()],
 }
 
 
@@ -241,6 +240,16 @@ def test_whatever_is_new_or_changed_is_kept_without_having_been_run(source, how)
     kept = out.with_name("blank-kept-1")
     assert {file.relative_to(kept): file.read_bytes() for file in kept.rglob("*") if file.is_file()} == before
     assert build(source) == 0 and not out.with_name("blank-kept-2").exists()
+
+
+def test_a_folder_without_its_list_is_left_alone(source, capsys):
+    build(source)
+    out = source.parent.parent / "build" / "blank"
+    (out / ".built-files.json").unlink()
+    before = sorted(out.rglob("*"))
+    assert build(source) == 1
+    assert "was not built as blank: name another folder, or empty this one" in capsys.readouterr().err
+    assert sorted(out.rglob("*")) == before
 
 
 def test_what_jupyter_and_file_managers_leave_behind_is_no_work(source):

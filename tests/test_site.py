@@ -221,16 +221,6 @@ def test_a_folder_built_before_is_replaced_and_one_with_work_is_kept(tmp_path, c
     assert (tmp_path / "out-kept-1" / "thesis.txt").exists() and "out-kept-1" in capsys.readouterr().out
 
 
-def test_a_site_from_before_there_was_a_list_is_known_and_kept(tmp_path):
-    out = tmp_path / "site"
-    (out / "_static").mkdir(parents=True)
-    for name in ("index.html", "_static/course.css"):
-        (out / name).touch()
-    built(out)
-    assert (tmp_path / "site-kept-1" / "_static" / "course.css").exists()
-    assert sorted(path.name for path in out.iterdir()) == [LIST, "index.html"]
-
-
 @pytest.mark.parametrize("when", ["while it is written", "while it is renamed"])
 def test_a_full_disk_leaves_the_old_folder_whole(tmp_path, monkeypatch, when):
     out = tmp_path / "out"
