@@ -11,7 +11,7 @@ import build_site
 import check_site
 import nbformat
 import pytest
-from built_folder import LIST, FolderError, built_folder
+from built_folder import FolderError, built_folder
 from made_up_lesson import lesson
 from site_pages import SiteError, figure_text, licence_page, notebook_page, plain, rewrite_links, start_page
 
