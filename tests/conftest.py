@@ -2,12 +2,18 @@
 
 import errno
 import os
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell starts background jobs with Ctrl-C switched off, and their children inherit that: the tests of interrupted
+# trainings need it on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_DATA = os.environ.get("TLHELPERS_REAL_DATA", "")
 

@@ -83,7 +83,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_every_import_is_declared():
-    ours = {"tlhelpers"} | {path.stem for path in ROOT.glob("*/*.py")}
+    ours = {"tlhelpers"} | {path.stem for pattern in ("*/*.py", "scripts/*/*.py") for path in ROOT.glob(pattern)}
     known = {*declared("site", "browser"), *ours, *OPTIONAL, *sys.stdlib_module_names}
     for folder in ("tlhelpers", "lessons", "data", "scripts", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
