@@ -12,7 +12,7 @@ PATH="$PATH:/opt/homebrew/bin:/usr/local/bin"
 
 fits() {
     found=$(command -v "$1") || return 1
-    # Apple's own is a placeholder that offers a download
+    # what Apple puts there only offers a download
     if [ "$found" = /usr/bin/python3 ] && [ "$(uname)" = Darwin ]; then return 1; fi
     "$found" -c 'import sys; sys.exit(sys.version_info[:2] not in [@tuples@])' 2>/dev/null
 }

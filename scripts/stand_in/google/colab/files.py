@@ -2,8 +2,8 @@
 
 
 def upload():
-    raise NotImplementedError("files.upload() waits for a browser: no notebook of the course may call it")
+    raise RuntimeError("files.upload() waits for a browser: no notebook of the course may call it")
 
 
 def download(filename):
-    raise NotImplementedError(f"files.download({filename!r}) needs a browser: no notebook of the course may call it")
+    raise RuntimeError(f"files.download({filename!r}) needs a browser: no notebook of the course may call it")
