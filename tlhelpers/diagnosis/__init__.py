@@ -1,0 +1,85 @@
+"""The training doctor: `tl.doctor(model, train_loader, ...)` names what is wrong with a set-up before it is run.
+
+Each file examines one side of it and starts with the diagnoses it can make: images, loaders, labels, sharing (of images
+between training and validation), network, losses, optimizers, probe (a few steps on a copy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..freezing import preserved_modes, preserved_random_state
+from ..session import CourseError
+from . import images, labels, loaders, losses, network, optimizers, probe, sharing
+from .case import CannotTell, Case, Part
+from .report import Diagnosis, Finding, Report
+
+__all__ = ["Diagnosis", "Finding", "Report", "doctor", "known_diagnoses"]
+
+FILES = (images, loaders, labels, sharing, network, losses, optimizers, probe)
+
+
+def doctor(
+    model: nn.Module,
+    train_loader: Iterable,
+    val_loader: Iterable | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    loss_fn: Any = None,
+    scheduler: Any = None,
+    *,
+    epochs: int | None = None,
+    step_scheduler_every: str | None = None,
+) -> Report:
+    """Look at what is about to be trained and name what is wrong with it, why it hurts, and the fix.
+
+    The more is given, the more is examined; `loss_fn` defaults to cross-entropy as in `fit`, `epochs` and
+    `step_scheduler_every` ("epoch" or "batch") are those of the run that the scheduler was planned for. It takes
+    seconds: a few batches are read, and a few steps are taken on a copy. Nothing changes: weights, buffers, gradients,
+    modes, optimizer and random states, the loaders' as well, are bit for bit as before.
+
+    Returns a `Report`: `report.codes` are the names of the findings, the worst first; `"not-normalized" in report`
+    asks for one. A report without findings says that none of the known mistakes was seen, not that all is well.
+    Raises `CourseError` for a model that is no module and a loader that can be gone through only once.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> rows = TensorDataset(torch.eye(4), torch.tensor([1, 2, 1, 2]))
+    >>> report = doctor(nn.Linear(4, 2), torch.utils.data.DataLoader(rows, batch_size=2, shuffle=True))
+    >>> "labels-from-1" in report
+    True
+    """
+    if not isinstance(model, nn.Module):
+        raise CourseError(f"doctor: model must be a torch.nn.Module, not {type(model).__name__}.")
+    for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
+        if isinstance(loader, Iterator):
+            raise CourseError(f"doctor: {name} can be gone through only once, looking would use it up: a DataLoader.")
+        if loader is not None and not isinstance(loader, Iterable):
+            raise CourseError(f"doctor: {name} must be a DataLoader or a list of batches, not {type(loader).__name__}.")
+    if step_scheduler_every not in (None, "epoch", "batch"):
+        raise CourseError(f'doctor: step_scheduler_every={step_scheduler_every!r} must be "epoch" or "batch".')
+    train, val = Part("training", train_loader), None if val_loader is None else Part("validation", val_loader)
+    case = Case(model, train, val, optimizer, loss_fn, scheduler, epochs, step_scheduler_every)
+    findings, looked_at, skipped = [], [], []
+    with preserved_modes(model), preserved_random_state(train_loader, val_loader):
+        for name, examine in (pair for file in FILES for pair in file.EXAMINATIONS):
+            try:
+                findings += list(examine(case))
+                looked_at.append(name)
+            except CannotTell as reason:
+                skipped.append(f"{name}: {reason}.")
+            except Exception as error:  # a set-up nobody thought of must not cost the findings of the others
+                skipped.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return Report(tuple(findings), tuple(looked_at), tuple(skipped))
+
+
+def known_diagnoses() -> list[Diagnosis]:
+    """Return every diagnosis the doctor can make, in the order of the files.
+
+    >>> known_diagnoses()[0].severity in ("error", "warning", "note")
+    True
+    """
+    found = [value for file in FILES for value in vars(file).values() if isinstance(value, Diagnosis)]
+    return list({diagnosis.code: diagnosis for diagnosis in found}.values())

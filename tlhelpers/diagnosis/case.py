@@ -1,0 +1,175 @@
+"""What the doctor's examinations look at: the model, the loaders and a few batches, taken without disturbing anything."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from ..evaluation import class_names, known_labels, to_device
+from ..freezing import preserved_random_state
+from ..models import device_of, unwrap
+from ..pipeline import innermost
+
+
+class CannotTell(Exception):
+    """An examination has nothing to look at; the message says why. The report lists it under "not looked at"."""
+
+
+@dataclass
+class Part:
+    """The training or the validation side: a loader and what is known about it."""
+
+    name: str  # "training" or "validation"
+    loader: Any
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The loader's dataset, as given (perhaps a Subset); None for a list of batches."""
+        return getattr(self.loader, "dataset", None)
+
+    @cached_property
+    def inner(self) -> Any:
+        """The dataset inside any Subset; None for a list of batches."""
+        return None if self.dataset is None else innermost(self.dataset)
+
+    @cached_property
+    def transform(self) -> Any:
+        """The transform of the dataset, None when it has none or hides it."""
+        return getattr(self.inner, "transform", None)
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """The class names, None when the dataset does not list them."""
+        return class_names(self.loader)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """(N,) labels of all samples, without opening an image; None when the dataset does not list them."""
+        labels = None if self.dataset is None else known_labels(self.loader)
+        return labels.cpu() if labels is not None and labels.ndim == 1 else None
+
+    @cached_property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """The first batch (inputs, labels) as the loader would give it."""
+        return self.batches(1)[0]
+
+    def batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """The first `count` batches, or all where there are fewer. No worker is started, no random number is used up.
+
+        Raises `CannotTell` when the loader yields nothing, or no pairs of tensors.
+        """
+        if len(self._taken) < count and not self._is_all:
+            with preserved_random_state(self.loader):
+                self._taken = [batch for _, batch in zip(range(count), self._fresh(), strict=False)]
+            self._is_all = len(self._taken) < count
+        for batch in self._taken[:count]:
+            pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+            if not pair or not all(isinstance(part, Tensor) for part in batch):
+                raise CannotTell(f"the {self.name} loader does not yield pairs of tensors (inputs, labels)")
+        if not self._taken:
+            raise CannotTell(f"the {self.name} loader yields nothing")
+        return [tuple(batch) for batch in self._taken[:count]]
+
+    _taken: list = field(default_factory=list, repr=False)
+    _is_all: bool = field(default=False, repr=False)
+
+    def _fresh(self) -> Iterable:
+        loader = self.loader
+        if not isinstance(loader, DataLoader):
+            yield from loader
+            return
+        if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+            twin = copy.copy(loader)  # shares the dataset; reads in this process, whatever the original does
+            twin._iterator, twin.num_workers = None, 0
+            yield from twin
+            return
+        for indices in loader.batch_sampler:
+            together = getattr(loader.dataset, "__getitems__", None)
+            samples = together(indices) if together else [loader.dataset[index] for index in indices]
+            yield loader.collate_fn(samples)
+
+    def samples(self, count: int) -> list[tuple[Any, Any]]:
+        """Up to `count` samples (image, label) spread evenly over the dataset, through its transform, not collated.
+
+        Raises `CannotTell` for a list of batches or a stream, which have no numbered samples.
+        """
+        if self.dataset is None or not hasattr(self.dataset, "__len__") or isinstance(self.dataset, IterableDataset):
+            raise CannotTell(f"the {self.name} images cannot be picked one by one")
+        total = len(self.dataset)
+        places = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(min(count, total))})
+        with preserved_random_state(self.loader):
+            return [self.dataset[place] for place in places]
+
+
+@dataclass
+class Case:
+    """Everything the doctor was given. Examinations read it; whatever they train or run in train mode is a copy."""
+
+    model: nn.Module
+    train: Part
+    val: Part | None = None
+    optimizer: torch.optim.Optimizer | None = None
+    loss_fn: Any = None  # None means nn.CrossEntropyLoss()
+    scheduler: Any = None
+    epochs: int | None = None
+    step_scheduler_every: str | None = None  # "epoch", "batch", None: not said
+
+    @property
+    def parts(self) -> list[Part]:
+        """Training, and validation when it was given."""
+        return [self.train] if self.val is None else [self.train, self.val]
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """The network inside torch.compile and DataParallel."""
+        return unwrap(self.model)
+
+    @cached_property
+    def loss(self) -> Any:
+        """The loss function that will be used."""
+        return nn.CrossEntropyLoss() if self.loss_fn is None else self.loss_fn
+
+    @cached_property
+    def number_of_classes(self) -> int | None:
+        """How many classes the data have: from their names, else from the largest known label."""
+        for part in self.parts:
+            if part.classes:
+                return len(part.classes)
+        known = [int(part.labels.max()) + 1 for part in self.parts if part.labels is not None and len(part.labels)]
+        return max(known) if known else None
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """(N, C) what the model gives for the first training batch in eval mode, float32 on the CPU.
+
+        Raises `CannotTell` with the model's own message when it cannot be run on it.
+        """
+        model, _ = self.copied()
+        inputs = self.train.batch[0]
+        try:
+            with torch.no_grad():
+                scores = model.eval()(to_device(inputs, device_of(model)))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CannotTell(f"the model cannot be run on the first training batch ({reason})") from error
+        if not isinstance(scores, Tensor) or scores.ndim != 2:
+            shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise CannotTell(f"the model gives {shape}, not one row of class scores per image")
+        return scores.float().cpu()
+
+    def copied(self) -> tuple[nn.Module, torch.optim.Optimizer | None]:
+        """A copy of the network with an optimizer that holds the copy's parameters: to be trained and thrown away.
+
+        Gradients are not copied. Hooks of the original are, as deepcopy does.
+        """
+        # one deepcopy of both: parameters that the optimizer shares with the model are shared in the copy too
+        model, optimizer = copy.deepcopy((self.net, self.optimizer))
+        model.zero_grad(set_to_none=True)
+        return model, optimizer
