@@ -34,9 +34,17 @@ _NAMES = {
     "mistakes": "most_confused plot_confused show_predictions",
     "calibration": "Calibration calibration_of plot_reliability",
     "checks": "CheckResult check",
+    "diagnosis": "doctor",
+    "explorers.augmentation": "explore_augmentation",
+    "explorers.mixing": "explore_mixing",
+    "explorers.freezing": "explore_freezing",
+    "explorers.schedules": "explore_schedules",
+    "explorers.predictions": "explore_predictions",
+    "quizzes": "quiz",
 }
-# matplotlib is slow to import: these wait until a lesson asks for a name
-_LAZY = ("plots", "curves", "mistakes", "calibration", "checks")
+# matplotlib and ipywidgets are slow to import: these wait until a lesson asks for a name
+_LAZY = {"plots", "curves", "mistakes", "calibration", "checks", "diagnosis", "quizzes"}
+_LAZY |= {file for file in _NAMES if file.startswith("explorers.")}
 _FILE = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_FILE)
 
