@@ -1,4 +1,4 @@
-"""What the doctor's examinations look at: the model, the loaders and a few batches, taken without disturbing anything."""
+"""What the doctor's examinations look at: the model, the loaders and a few batches, taken without disturbing them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ class Part:
         if self.dataset is None or not hasattr(self.dataset, "__len__") or isinstance(self.dataset, IterableDataset):
             raise CannotTell(f"the {self.name} images cannot be picked one by one")
         total = len(self.dataset)
-        places = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(min(count, total))})
+        count = min(count, total)
+        places = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
         with preserved_random_state(self.loader):
             return [self.dataset[place] for place in places]
 

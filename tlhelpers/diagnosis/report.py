@@ -1,4 +1,4 @@
-"""What the training doctor says: a diagnosis by name, where it was seen, and all of them as a list sorted by severity."""
+"""What the training doctor says: a diagnosis by name, where it was seen, and all of them in a list, the worst first."""
 
 from __future__ import annotations
 
