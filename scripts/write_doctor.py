@@ -1,4 +1,4 @@
-"""Write what the training doctor can find into docs/troubleshooting.md: a heading for each diagnosis, and links to them.
+"""Write what the training doctor can find into docs/troubleshooting.md: a heading for each diagnosis, and links.
 
 python scripts/write_doctor.py            write the two parts between their markers
 python scripts/write_doctor.py --check    write nothing; fail when the page does not belong to tlhelpers/diagnosis/
