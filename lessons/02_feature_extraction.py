@@ -636,6 +636,44 @@ plt.show()
 # augmented, and the training figures are collected while the head is still improving.
 
 # %% [markdown]
+# ### A check-up before the training
+#
+# The mistakes of this lesson have one thing in common: no error message. So look *before* you train. Here is a set-up
+# with two of them. We ask two of the questions by hand: does the optimiser hold frozen tensors? Is a frozen BatchNorm
+# in train mode?
+
+# %%
+patient, its_train_loader, its_val_loader = fresh_start()
+its_optimizer = torch.optim.SGD(patient.parameters(), lr=0.01, momentum=0.9)
+held = {id(parameter) for parameter in its_optimizer.param_groups[0]["params"]}
+frozen_held = [p for p in patient.parameters() if id(p) in held and not p.requires_grad]
+norms = [module for module in patient.modules() if isinstance(module, nn.BatchNorm2d)]
+drifting = [norm for norm in norms if norm.training and not norm.weight.requires_grad]
+print(len(frozen_held), "frozen tensors in the optimiser,", len(drifting), "frozen BatchNorm layers in train mode")
+
+# %% [markdown]
+# `tl.doctor` asks these two and about forty more, of images, labels, network, loss and optimiser. It reads a few
+# batches, takes a few steps on a **copy**, and changes nothing. The list is sorted, the worst first.
+#
+# **Predict:** which names will it give the two?
+
+# %% tags=["type-along"] say="ask the doctor about the patient"
+tl.doctor(patient, its_train_loader, its_val_loader, its_optimizer, loss_fn)
+
+# %% [markdown]
+# Each row says what was seen, why it hurts, and the repair. (`tl.fit` would call `tl.train_mode` by itself; a loop of
+# your own has to.) With both repairs:
+
+# %%
+tl.train_mode(patient)
+its_optimizer = torch.optim.SGD(tl.trainable_parameters(patient), lr=0.01, momentum=0.9)
+print(tl.doctor(patient, its_train_loader, its_val_loader, its_optimizer, loss_fn))
+
+# %% [markdown]
+# "Nothing wrong" means: none of the mistakes it knows. It does not know your data, and it cannot promise a good result.
+# What each name means stands in [the troubleshooting page](../docs/troubleshooting.md#what-tldoctor-can-find).
+
+# %% [markdown]
 # ## 7 · Many classes, and images seen only once
 #
 # Now **multi-class**: the flowers of the Flowers102 set, with its own train and validation split. Several networks will

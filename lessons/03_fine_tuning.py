@@ -207,6 +207,16 @@ for name, pair in caches.items():
 # starts *low*: too low costs time, too high costs the pretraining.
 
 # %% [markdown]
+# Could we have known before? The doctor of lesson 02 takes a few steps on a copy of the network, so it can see a rate
+# that destroys. **Predict:** which of the two set-ups will it complain about?
+
+# %%
+for rate in (low_rate, 100 * low_rate):
+    patient = tl.train_mode(fresh(0))
+    report = tl.doctor(patient, *loaders(0), torch.optim.AdamW(patient.parameters(), lr=rate, weight_decay=0))
+    print(f"rate {rate:g}: {report.codes or 'nothing wrong'}")
+
+# %% [markdown]
 # ## 2 · A rate for every depth
 #
 # Early layers see edges and colours, which any photograph needs. Late layers see what the source task needed. So late
@@ -463,6 +473,17 @@ tl.check("03.4", total_steps_for)
 # `math.ceil` rounds up. Round within one epoch, then multiply.
 #
 # </details>
+
+# %% [markdown]
+# Three things are new, so a check-up before the run. We plan the schedule for half of the training, by mistake. Tell
+# the doctor how many `epochs` will follow and how the scheduler will be stepped; the set-up alone does not know.
+
+# %% tags=["type-along"] say="a schedule for half of the run; ask the doctor"
+patient = tl.train_mode(fresh(0))
+optimizer = torch.optim.AdamW(groups_for(patient, head_rate))
+peaks = [group["lr"] for group in optimizer.param_groups]
+scheduler = OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps // 2, pct_start=0.1)
+tl.doctor(patient, *loaders(0), optimizer, scheduler=scheduler, epochs=epochs, step_scheduler_every="batch")
 
 # %% [markdown]
 # Now train with all three: rates by depth, the swept rate, OneCycle. `step_scheduler_every="batch"` tells `tl.fit` to

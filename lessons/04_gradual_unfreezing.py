@@ -270,6 +270,13 @@ for name in ("layer4", "fc"):
 # step to step, because `zero_grad` clears only what the optimiser holds. No error, no warning. (`tl.fit` prints a note
 # when trainable tensors are not in the optimiser.)
 
+# %%
+tl.doctor(tl.train_mode(model), *loaders(), optimizer)
+
+# %% [markdown]
+# The doctor of lesson 02 names it, and the tensors. It is worth its seconds at the start of every phase, because every
+# phase changes what trains.
+
 # %% [markdown]
 # ## 4 · The trap: a new group under a running scheduler
 #

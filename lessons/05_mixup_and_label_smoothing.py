@@ -672,6 +672,16 @@ tl.check("05.6", targets, loss_fn)
 # </details>
 
 # %% [markdown]
+# Mistakes with soft labels are quiet. Here both loaders mix, as in exercise 05.5, and the training is not shuffled. The
+# doctor of lesson 02 looks at the labels too. **Predict:** which of the two will it put first?
+
+# %% tags=["type-along"] say="two loaders that both mix, neither shuffles; ask the doctor"
+patient, _ = tl.pretrained(course, arch, num_classes=classes)
+mixed_train = tl.make_loader(small_train, batch_size=16, collate_fn=cutting)
+mixed_val = tl.make_loader(small_val, batch_size=16, collate_fn=cutting)
+tl.doctor(patient, mixed_train, mixed_val)
+
+# %% [markdown]
 # ## 6 · Why the training accuracy looks broken
 #
 # Now train the whole network, once on plain images and once with CutMix at full strength: AdamW and OneCycle as in

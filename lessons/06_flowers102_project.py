@@ -374,7 +374,19 @@ groups = tl.parameter_groups(by_depth.backbone, highest, factor=0.8, weight_deca
 optimizer = torch.optim.AdamW(groups, fused=True)
 rates, steps = [group["lr"] for group in optimizer.param_groups], epochs * len(train_loader)
 cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps, pct_start=0.1)
+
+# %% [markdown]
+# Before a long run, a check-up of everything that goes into it: augmented images, plain ones, network, groups, schedule
+# and its length. It takes seconds, the run takes longer. **Predict:** will the doctor of lesson 02 find something?
+
+# %%
 options = {"scheduler": cycle, "step_scheduler_every": "batch"}
+print(tl.doctor(tl.train_mode(by_depth), train_loader, val_loader, optimizer, epochs=epochs, **options))
+
+# %% [markdown]
+# Now it may run.
+
+# %%
 depth_history = tl.fit(by_depth, train_loader, val_loader, epochs=epochs, optimizer=optimizer, **options)
 
 # %%
