@@ -20,8 +20,9 @@ from pathlib import Path
 
 import nbformat
 from course_address import AddressError, course_address, stamped_readme
-from lesson_source import LESSONS, NOTEBOOK_METADATA, NOTEBOOKS, SETUP_CELL, LessonError, lesson_notebook
-from notebook_hygiene import breaches, code_cells, tagged
+from lesson_quiz import read_quiz, write_quizzes
+from lesson_source import LESSONS, NOTEBOOK_METADATA, NOTEBOOKS, SETUP_CELL, LessonError, lesson_notebook, read_cells
+from notebook_hygiene import LIVE, breaches, code_cells, tagged
 
 CELL_TIMEOUT = 1200  # seconds; a lesson as a whole should stay under 60, but a busy machine is no reason to fail
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -74,6 +75,8 @@ def normalise(notebook) -> None:
         cell.metadata.pop("execution", None)
         cell.execution_count = count
         for output in cell.outputs:
+            for kind in LIVE:  # a widget needs its kernel: what stays are its picture and its text
+                output.get("data", {}).pop(kind, None)
             if output.output_type == "execute_result":
                 output.execution_count = count
             if "image/png" in output.get("data", {}):
@@ -190,16 +193,20 @@ def main(arguments: list[str] | None = None) -> int:
     readme = options.lessons.parent / "README.md"
     times_file = options.lessons / "times.json"
     times = json.loads(times_file.read_text(encoding="utf-8")) if times_file.exists() else {}
+    quizzes = options.lessons.parent / "tlhelpers" / "quizzes"
     try:
+        asked = {source.name[:2]: read_quiz(read_cells(source), source.name) for source in every_source}
         if options.check:
             found = [line for source in sources for line in stale(source, options.out, times.get(source.stem))]
             found += extra(every_source, options.out) + stamp(readme, every_source, check=True)
+            found += write_quizzes(asked, quizzes, check=True)
             for line in found:
                 print(line, file=sys.stderr)
             if found:
                 print("Build them again: make notebooks", file=sys.stderr)
             return 1 if found else 0
         stamp(readme, every_source, check=False)
+        write_quizzes(asked, quizzes, check=False)  # before a lesson runs: its last cells ask them
         broken = 0
         for source in sources:
             broken += build(source, options.out, times, options.times, options.prose)

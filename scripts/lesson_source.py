@@ -5,13 +5,13 @@ README.md, "Edit a lesson", describes the source format.
 """
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
-import jupytext
 import nbformat
 from course_address import ROOT, SETUP_CELL, colab_badge, course_address, setup_cell
+from lesson_cells import Cell, LessonError, read_cells
+from lesson_quiz import QUESTION, folded, is_call, quiz_section, read_quiz
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 LESSONS, NOTEBOOKS = ROOT / "lessons", ROOT / "notebooks"
@@ -22,35 +22,6 @@ NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
 }
-
-
-class LessonError(Exception):
-    """A lesson source breaks the format. The message names the file and the line."""
-
-
-@dataclass
-class Cell:
-    kind: str  # "markdown" or "code"
-    source: str
-    line: int  # of its "# %%" marker, counted from 1
-    tags: list[str] = field(default_factory=list)
-
-
-def read_cells(path: Path) -> list[Cell]:
-    """The cells of one lesson source, each with the line it starts on."""
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if not lines or not lines[0].startswith("# %%"):
-        raise LessonError(f"{path.name}:1: the first line must be a cell marker, '# %% [markdown]'")
-    starts = [number for number, line in enumerate(lines, start=1) if re.match(r"# %%( |$)", line)]
-    # comment_magics=False: otherwise jupytext takes a comment such as "# more images" for a shell command.
-    notebook = jupytext.reads(text, {"extension": ".py", "format_name": "percent", "comment_magics": False})
-    if len(starts) != len(notebook.cells):
-        raise LessonError(f"{path.name}: {len(starts)} cell markers, but jupytext reads {len(notebook.cells)} cells")
-    return [
-        Cell(cell.cell_type, cell.source, line, list(cell.metadata.get("tags", [])))
-        for cell, line in zip(notebook.cells, starts, strict=True)
-    ]
 
 
 def split_exercise(cell: Cell, where: str) -> tuple[str, str, str]:
@@ -118,6 +89,7 @@ def check_lesson(path: Path, cells: list[Cell]) -> None:
         for wanted in ("<summary>Hint 1</summary>", "<summary>Hint 2</summary>"):
             if wanted not in after[0].source:
                 raise LessonError(f"{path.name}:{after[0].line}: '{wanted}' is missing; two hints at least")
+    read_quiz(cells, path.name)
 
 
 def fill_title(source: str, stem: str, seconds: int | None, address: tuple[str, str], solved: bool) -> str:
@@ -143,9 +115,14 @@ def lesson_notebook(path: Path, solved: bool, seconds: int | None = None, addres
     address = course_address() if address is None else address
     cells = read_cells(path)
     check_lesson(path, cells)
+    # the questions, which stand last in their section, become one cell with a fold around all of them
+    section = quiz_section(cells)
+    asking = [i for i in section if QUESTION.search(cells[i].source)] if any(is_call(cell) for cell in cells) else []
     built, answer = [], ""
     for index, cell in enumerate(cells):
         source = cell.source
+        if index in asking[1:]:
+            continue
         if index == 0:
             source = fill_title(source, path.stem, seconds, address, solved)
         elif "setup" in cell.tags:
@@ -155,6 +132,8 @@ def lesson_notebook(path: Path, solved: bool, seconds: int | None = None, addres
             source = with_solution if solved else learner
         elif "hints" in cell.tags and not solved:
             source += f"\n\n<details><summary>Solution</summary>\n\n```python\n{answer}\n```\n\n</details>"
+        elif index in asking:
+            source = folded(read_quiz(cells, path.name))
         new_cell = new_markdown_cell if cell.kind == "markdown" else new_code_cell
         metadata = {"tags": cell.tags} if cell.tags else {}
         built.append(new_cell(source, id=f"lesson{path.name[:2]}-{index:03d}", metadata=metadata))

@@ -16,6 +16,9 @@ LICENCE_WORDS = ("CC BY 4.0", "MIT")
 # after "## ", in the order they stand; the sections of the lesson itself come before "Compare"
 SECTIONS = ("What you will be able to do", "Compare", "Common mistakes", "Take-aways", "Quiz", "Further reading")
 
+# outputs that only a running kernel fills: a page would show an empty place where the picture or the text should be
+LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+
 MAX_SECONDS = {"06": 120}  # for a whole lesson, two CPU cores, profile mini; any other lesson:
 MAX_SECONDS_ELSEWHERE = 60
 MAX_PROSE_WORDS, MEDIAN_PROSE_WORDS = 150, (40, 60)
@@ -83,8 +86,6 @@ def nothing_of_this_machine(notebook, solved) -> list[str]:
 
 def lean_metadata(notebook, solved) -> list[str]:
     found = []
-    if "widgets" in notebook.metadata:
-        found.append("widget state in the notebook metadata")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         found.append("the kernelspec is not python3")
     if "version" in notebook.metadata.get("language_info", {}):
@@ -96,6 +97,18 @@ def lean_metadata(notebook, solved) -> list[str]:
             found.append(f"timing metadata: {title(cell)}")
         if cell.get("attachments"):
             found.append(f"attachment: {title(cell)}")
+    return found
+
+
+def no_widget_is_kept(notebook, solved) -> list[str]:
+    """A widget lives in its kernel. What a notebook keeps of it is a picture or text, and there must be one."""
+    found = ["widget state in the notebook metadata"] if "widgets" in notebook.metadata else []
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            found += [f"{kind} in the output of: {title(cell)}" for kind in LIVE if kind in data]
+            if not set(data) - set(LIVE):
+                found.append(f"an output with nothing to show: {title(cell)}")
     return found
 
 
@@ -233,6 +246,7 @@ RULES = [
     no_errors_or_warnings,
     nothing_of_this_machine,
     lean_metadata,
+    no_widget_is_kept,
     images_have_alt_text,
     headings_in_order,
     small_prose,
