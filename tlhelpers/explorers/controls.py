@@ -9,6 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A slider of ipywidgets has no name that a screen reader could say (tried with 7.7.1 in JupyterLab 3.6 and 8.1 in
+# JupyterLab 4.6, read from Chromium's accessibility tree); a number field, a list, a box to tick and a button have. So
+# a slider here is a number field with a track for the mouse beside it. The handle is hidden, which takes it out of the
+# Tab order and of what is read aloud, and only its knob (::before) is drawn: it can still be dragged.
+TRACK = "tlhelpers-track"
+SLIDES = "tlhelpers-slides"
+STYLE = f"""<style>
+.{TRACK} {{ margin-left: 8px; }}
+.{TRACK} .noUi-handle, .{TRACK} .ui-slider-handle {{ visibility: hidden !important; }}
+.{TRACK} .noUi-handle::after {{ display: none; }}
+.{TRACK} .noUi-handle::before, .{TRACK} .ui-slider-handle::before {{
+  visibility: visible; content: ""; display: block; position: absolute; box-sizing: border-box; left: 0; top: 0;
+  width: 100%; height: 100%; border: 2px solid #0072B2; border-radius: 50%; background: white; cursor: grab;
+}}
+.{TRACK} .noUi-handle:hover::before, .{TRACK} .ui-slider-handle:hover::before {{ background: #0072B2; }}
+</style>"""
+
 
 @dataclass
 class Still:
@@ -26,16 +43,20 @@ def number(label: str, value: float, low: float, high: float, step: float = 1) -
     >>> number("Rotation (degrees)", 15, 0, 180, 5).value
     15
     """
-    return _control("BoundedIntText" if _whole(value, step) else "BoundedFloatText", label, value, low, high, step)
+    kind = "BoundedIntText" if isinstance(value, int) and isinstance(step, int) else "BoundedFloatText"
+    return _control(kind, label, value, min=low, max=high, step=step)
 
 
 def slider(label: str, value: float, low: float, high: float, step: float = 1) -> Any:
-    """Return a slider from `low` to `high` in steps of `step`: whole numbers when `value` and `step` are whole.
+    """Return a number field that a panel shows with a track beside it, to be dragged with the mouse.
 
     >>> slider("Share", 0.5, 0.0, 1.0, 0.05).value
     0.5
     """
-    return _control("IntSlider" if _whole(value, step) else "FloatSlider", label, value, low, high, step)
+    field = number(label, value, low, high, step)
+    if not isinstance(field, Still):
+        field.add_class(SLIDES)
+    return field
 
 
 def choice(label: str, options: Sequence[Any], value: Any = None) -> Any:
@@ -60,16 +81,11 @@ def switch(label: str, value: bool = False) -> Any:
 def button(label: str) -> Any:
     """Return a button; in a panel its value is how often it was pressed."""
     widgets = ipywidgets_module()
-    if widgets is None:
-        return Still(label, 0)
-    return widgets.Button(description=label, layout={"width": "auto"})
-
-
-def _whole(value: float, step: float) -> bool:
-    return isinstance(value, int) and isinstance(step, int)
+    return Still(label, 0) if widgets is None else widgets.Button(description=label, layout={"width": "auto"})
 
 
 def ipywidgets_module() -> Any:
+    """Return ipywidgets, or None where it is missing; imported here, so that `import tlhelpers` stays quick."""
     try:
         import ipywidgets
     except ImportError:
@@ -77,14 +93,28 @@ def ipywidgets_module() -> Any:
     return ipywidgets
 
 
-def _control(
-    kind: str, label: str, value: Any, low: Any = None, high: Any = None, step: Any = None, **more: Any
-) -> Any:
+def _control(kind: str, label: str, value: Any, **more: Any) -> Any:
     widgets = ipywidgets_module()
     if widgets is None:
         return Still(label, value)
-    if low is not None:
-        more |= {"min": low, "max": high, "step": step}
-    if kind != "Checkbox":  # there the label stands to the right of the box and has room
-        more["style"] = {"description_width": "150px"}
-    return getattr(widgets, kind)(description=label, value=value, layout={"width": "300px"}, **more)
+    width = "210px"
+    if kind != "Checkbox":  # its label stands to the right of the box
+        more["style"] = {"description_width": "125px"}
+    if kind == "Dropdown":
+        width = "330px"
+    return getattr(widgets, kind)(description=label, value=value, layout={"width": width}, **more)
+
+
+def row(control: Any) -> Any:
+    """Return what a panel shows for a control: itself, or for a slider the field and its track side by side."""
+    if SLIDES not in getattr(control, "_dom_classes", ()):
+        return control
+    widgets = ipywidgets_module()
+    kind = widgets.IntSlider if isinstance(control, widgets.BoundedIntText) else widgets.FloatSlider
+    ends = {"min": control.min, "max": control.max, "step": control.step}
+    track = kind(value=control.value, readout=False, layout={"width": "120px"}, **ends)
+    track.add_class(TRACK)
+    pair = widgets.HBox([control, track])
+    # linked in the browser: the number follows the hand at once, while the picture is still being drawn
+    pair.link = widgets.jslink((control, "value"), (track, "value"))
+    return pair

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ..session import CourseError, random_state_kept
-from .controls import Still, button, choice, ipywidgets_module, number, slider, switch
+from .controls import STYLE, Still, button, choice, ipywidgets_module, number, row, slider, switch
 
 __all__ = ["Panel", "Picture", "button", "choice", "number", "slider", "switch"]
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -114,7 +114,7 @@ class Panel:
     def _show(self) -> None:
         if self._visible is not None:
             shown = self._visible(**self.values)
-            for name, control in self.controls.items():
+            for name, control in self._rows.items():
                 control.layout.display = None if name in shown else "none"
         if self.picture is not None:
             source = base64.b64encode(png(self.picture.image)).decode()
@@ -135,8 +135,9 @@ class Panel:
     def _build(self) -> Any:
         widgets = self._widgets
         self._image, self._status, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        title = widgets.HTML(f"<strong>{html.escape(self.title)}</strong>")
-        left = widgets.VBox([title, *self.controls.values()], layout={"margin": "0 16px 8px 0"})
+        title = widgets.HTML(f"{STYLE}<strong>{html.escape(self.title)}</strong>")
+        self._rows = {name: row(control) for name, control in self.controls.items()}
+        left = widgets.VBox([title, *self._rows.values()], layout={"margin": "0 16px 8px 0"})
         right = widgets.VBox([self._image, self._status, self._code], layout={"flex": "1 1 320px"})
         return widgets.Box([left, right], layout={"display": "flex", "flex_flow": "row wrap", "width": "100%"})
 
