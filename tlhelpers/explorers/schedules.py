@@ -1,0 +1,208 @@
+"""The schedule designer: learning rates over the steps of a training, drawn before anything is trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..groups import parameter_groups
+from ..session import CourseError
+from .panel import Panel, Picture, choice, number, slider, switch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = ("OneCycle", "cosine", "step")
+MOST_STEPS = 5_000  # more take too long to draw, and look the same
+CONTROLS = {  # what matters for a kind of schedule; the others are hidden
+    "OneCycle": ("kind", "rate", "factor", "epochs", "batches", "warmup", "final", "log"),
+    "cosine": ("kind", "rate", "factor", "epochs", "batches", "warmup", "log"),
+    "step": ("kind", "rate", "factor", "epochs", "batches", "size", "gamma", "log"),
+}
+
+
+def explore_schedules(
+    model: nn.Module | None = None,
+    epochs: int = 3,
+    batches: int = 8,
+    rate: float = 1e-2,
+    factor: float = 0.3,
+    kind: str = "OneCycle",
+) -> Panel:
+    """Return a panel that designs a schedule: OneCycle, cosine with a linear warm-up, or steps.
+
+    `epochs` x `batches` (`len(train_loader)`) is the number of steps. `rate` is the head's highest rate. With a
+    `model` there is a curve for each stage that trains, and a stage gets `factor` times the rate of the one after it,
+    as `tl.parameter_groups` does; without one there are two groups, body and head. The curves come from PyTorch's own
+    schedulers on a dummy optimizer, and the code that makes them stands below. The model is only read. Raises
+    `CourseError` for settings that cannot work. (torch.optim.lr_scheduler)
+
+    >>> panel = explore_schedules(epochs=3, batches=8, rate=0.01)
+    >>> panel.set(kind="step", size=1, gamma=0.1)
+    >>> panel.status
+    'step, 24 steps: the head starts at 0.01, peaks at 0.01 in step 1 and ends at 0.0001. body: 0.3 of it.'
+    """
+    if kind not in KINDS:
+        raise CourseError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
+    for name, value in (("epochs", epochs), ("batches", batches)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise CourseError(f"{name}={value!r} must be a whole number of at least 1.")
+    if epochs * batches > MOST_STEPS:
+        raise CourseError(
+            f"epochs={epochs} x batches={batches} are more than {MOST_STEPS:,} steps: give fewer batches, the shape "
+            "stays the same."
+        )
+    _peaks(model, rate, factor)  # refuses a rate, a factor or a model that cannot work
+    rates = sorted({float(rate), *(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5))})
+    controls = {
+        "kind": choice("Schedule", KINDS, kind),
+        "rate": choice("Highest rate (head)", [(f"{one:.3g}", one) for one in rates], float(rate)),
+        "factor": number("Factor per stage" if model else "Body, times this", float(factor), 0.01, 1.0, 0.05),
+        "epochs": number("Epochs", epochs, 1, max(200, epochs)),
+        "batches": number("Batches per epoch", batches, 1, max(1000, batches)),
+        "warmup": slider("Warm-up, share", 0.1, 0.0, 0.9, 0.05),
+        "final": choice("final_div_factor", [(f"{10**power:,}", 10**power) for power in range(6)], 10_000),
+        "size": number("Epochs until it drops", 1, 1, 50),
+        "gamma": number("Drops to (gamma)", 0.1, 0.01, 1.0, 0.05),
+        "log": switch("Logarithmic axis", True),
+    }
+    return Panel(
+        "Schedule designer",
+        controls,
+        lambda **values: _draw(model, **values),
+        lambda **values: CONTROLS[values["kind"]],
+    )
+
+
+def _peaks(model: nn.Module | None, rate: float, factor: float) -> dict[str, float]:
+    """Return the highest rate of each group by its name, from the stem to the head."""
+    if model is not None:
+        return {group["name"]: group["lr"] for group in parameter_groups(model, rate, factor)}
+    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        raise CourseError(f"rate={rate!r} must be a number above 0, for example 0.01.")
+    if not isinstance(factor, (int, float)) or not 0 < factor <= 1:
+        raise CourseError(f"factor={factor!r} must lie above 0 and be at most 1: the body moves less.")
+    return {"body": rate * factor, "head": rate}
+
+
+def _code(kind: str, steps: int, warmup: float, final: int, size: int, gamma: float) -> str:
+    """Return the lines that turn an `optimizer` into a `scheduler`."""
+    warm = min(round(warmup * steps), steps - 1)
+    if kind == "OneCycle":
+        return (
+            "from torch.optim.lr_scheduler import OneCycleLR\n"
+            'peaks = [group["lr"] for group in optimizer.param_groups]  # a list: one for each group\n'
+            f"scheduler = OneCycleLR(\n    optimizer, peaks, total_steps={steps}, pct_start={float(f'{warmup:.4g}')}, "
+            f"final_div_factor={final}\n)"
+        )
+    if kind == "step":
+        return (
+            "from torch.optim.lr_scheduler import StepLR\n"
+            f"scheduler = StepLR(optimizer, step_size={size}, gamma={gamma:.4g})"
+        )
+    if not warm:
+        return (
+            "from torch.optim.lr_scheduler import CosineAnnealingLR\n"
+            f"scheduler = CosineAnnealingLR(optimizer, T_max={steps})"
+        )
+    return (
+        "from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR\n"
+        f"rise = LinearLR(optimizer, start_factor=0.01, total_iters={warm})\n"
+        f"fall = CosineAnnealingLR(optimizer, T_max={steps - warm})\n"
+        f"scheduler = SequentialLR(optimizer, [rise, fall], milestones=[{warm}])"
+    )
+
+
+def _rates(code: str, peaks: Sequence[float], epochs: int, batches: int, by_epoch: bool) -> list[list[float]]:
+    """Run the code on a dummy optimizer; return a row per step with the rate of each group."""
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks]
+    names: dict[str, Any] = {"optimizer": torch.optim.SGD(groups, momentum=0.9)}
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # SequentialLR of PyTorch 2.7 warns about its own doings
+        exec(code, names)  # so the code that stands below the curves is the code that made them
+        names["optimizer"].step()  # without gradients nothing moves; schedulers ask that it came first
+        for step in range(1, epochs * batches + 1):
+            rows.append([group["lr"] for group in names["optimizer"].param_groups])
+            if step < epochs * batches and (not by_epoch or step % batches == 0):
+                names["scheduler"].step()
+    return rows
+
+
+def _draw(
+    model: nn.Module | None, kind: str, rate: float, factor: float, epochs: int, batches: int, log: bool, **shape: Any
+) -> Picture:
+    steps, by_epoch = epochs * batches, kind == "step"
+    if steps > MOST_STEPS:
+        raise CourseError(f"{steps:,} steps are more than {MOST_STEPS:,}: the shape stays the same with fewer batches.")
+    code = _code(kind, steps, **shape)
+    peaks = _peaks(model, rate, factor)
+    try:
+        rows = _rates(code, list(peaks.values()), epochs, batches, by_epoch)
+    except ZeroDivisionError:
+        raise CourseError(
+            f"OneCycleLR divides by zero when the warm-up is exactly one step, as {shape['warmup']:.4g} of {steps} "
+            "is: choose another share, or another number of batches."
+        ) from None
+    head = [row[-1] for row in rows]
+    top = head.index(max(head)) + 1
+    others = [f"{name}: {peak / rate:.2g} of it" for name, peak in list(peaks.items())[:-1]]
+    status = (
+        f"{kind}, {steps:,} steps: the head starts at {head[0]:.3g}, peaks at {max(head):.3g} in step {top} and "
+        f"ends at {head[-1]:.3g}." + (f" {', '.join(others)}." if others else "")
+    )
+    axis = "logarithmic" if log else "plain"
+    alt = f"Learning rate over {steps:,} steps on a {axis} axis, a curve for each of {', '.join(peaks)}. {status}"
+    if model is not None:
+        before = f"groups = tl.parameter_groups(model, lr={rate:.4g}, factor={factor:.4g})\n"
+    else:
+        pairs = zip(("body", "head"), peaks.values(), strict=True)
+        words = ", ".join(f'{{"params": {name}, "lr": {peak:.4g}}}' for name, peak in pairs)
+        before = f"groups = [{words}]  # two lists of parameters\n"
+    after = "\n# in tl.fit: scheduler=scheduler, step_scheduler_every=" + ('"epoch"' if by_epoch else '"batch"')
+    code = f"{before}optimizer = torch.optim.AdamW(groups)\n{code}{after}"
+    return Picture(_figure(rows, list(peaks), epochs, batches, by_epoch, log), alt, status, code)
+
+
+def _figure(
+    rows: Sequence[Sequence[float]], names: Sequence[str], epochs: int, batches: int, by_epoch: bool, log: bool
+) -> Figure:
+    """Draw a curve per group with its name at the line; light upright lines end the epochs."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from ..curves import LINES, PLACES
+    from ..plots import COLOURS, STYLE
+
+    thin = max(1, len(rows) // 1000)
+    steps = sorted({*range(1, len(rows) + 1, thin), len(rows)})
+    columns = list(zip(*rows, strict=True))
+    with plt.rc_context(STYLE | {"figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(6.6, 3.5), dpi=100)  # not pyplot's: a notebook would show it a second time
+        ax = figure.subplots()
+        figure.subplots_adjust(0.125, 0.15, 0.98, 0.97)
+        for order, (name, column) in enumerate(zip(reversed(names), reversed(columns), strict=True)):
+            look = {"color": COLOURS[order % len(COLOURS)], "linestyle": LINES[order % len(LINES)], "linewidth": 1.8}
+            drops = "steps-mid" if by_epoch else "default"
+            ax.plot(steps, [column[step - 1] for step in steps], label=name, drawstyle=drops, **look)
+            place = 1 + round((len(rows) - 1) * PLACES[order % len(PLACES)])
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9}
+            if log:  # on a plain axis the slow groups lie on each other, and so would their names
+                ax.text(place, column[place - 1], name, fontsize=9, ha="center", va="center", bbox=paper)
+        top = columns[-1].index(max(columns[-1]))
+        ax.plot(top + 1, columns[-1][top], "o", color="black", markersize=5)
+        for epoch in range(1, epochs) if epochs <= 40 else ():
+            ax.axvline(epoch * batches + 0.5, color="#999999", linestyle=":", linewidth=0.8)
+        ax.set(yscale="log" if log else "linear", xlabel="step (dotted lines: end of an epoch)", ylabel="learning rate")
+        ax.margins(x=0.02)
+        if log:  # the last steps of some schedules go down by powers of ten and would flatten all the rest
+            slowest = min(max(column) for column in columns)
+            ax.set_ylim(bottom=max(min(map(min, columns)) * 0.8, slowest / 1000))
+        else:
+            ax.set_ylim(bottom=0)
+            ax.legend(loc="upper right", fontsize=9, framealpha=0.9, handlelength=3)
+    return figure
