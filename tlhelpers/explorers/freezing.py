@@ -59,10 +59,11 @@ def explore_freezing(
         "trained": slider("Stages that train", max(open_now, default=1), 1, len(parts)),
         "mode": choice("Before each epoch", [RIGHT, PLAIN]),
     }
-    return Panel("Freeze slider", controls, lambda trained, mode: _draw(parts, costs, shape, trained, mode))
+    name = "model" if _network(unwrap(model))[0] is unwrap(model) else "model.backbone"
+    return Panel("Freeze slider", controls, lambda trained, mode: _draw(parts, costs, shape, name, trained, mode))
 
 
-def _draw(parts: Sequence[Stage], costs: Sequence[StepCost], shape: str, trained: int, mode: str) -> Picture:
+def _draw(parts: Sequence[Stage], costs: Sequence[StepCost], shape: str, name: str, trained: int, mode: str) -> Picture:
     """Return the picture for so many trained stages. `costs` begin at the head, `parts` at the image."""
     cost = costs[trained - 1]
     drifting = cost.drifting if mode == PLAIN else ()
@@ -82,8 +83,8 @@ def _draw(parts: Sequence[Stage], costs: Sequence[StepCost], shape: str, trained
     bars = [f"from {one.start} on {_megabytes(one.bytes)}, {_milliseconds(one.seconds)}" for one in costs]
     alt = f"A row for each stage. {'; '.join(rows)}. Bars for memory and time of a step: {'; '.join(bars)}."
     code = (
-        f'tl.unfreeze_from(model, "{cost.start}")\n'
-        "optimizer = torch.optim.AdamW(tl.trainable_parameters(model), lr=1e-3)  # a new one\n"
+        f'tl.unfreeze_from({name}, "{cost.start}")\n'
+        f"optimizer = torch.optim.AdamW(tl.trainable_parameters({name}), lr=1e-3)  # a new one\n"
         f"{mode}  # at the start of every epoch" + ("; wrong here: write tl.train_mode(model)" if drifting else "")
     )
     return Picture(_paint(parts, costs, cost, states), alt, status, code)
