@@ -1,3 +1,184 @@
-"""Being written."""
+"""Images that are not what the network expects: their values (values.py), the order of their colours, their size."""
 
-EXAMINATIONS = ()
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from ..evaluation import to_device
+from ..models import device_of
+from ..pipeline import CachedImages
+from .case import CannotTell, Case, Part
+from .report import Diagnosis, Finding
+from .samples import files_of, holds_rows, images_of, indices_of, normalizes_of, open_small
+from .values import (
+    NORMALIZED_TWICE,
+    NOT_NORMALIZED,
+    PIXELS_0_255,
+    WRONG_STATISTICS,
+    examine_values,
+    looks_trained,
+)
+
+CHANNELS_SWAPPED = Diagnosis(
+    "channels-swapped",
+    "warning",
+    "red and blue are exchanged",
+    "The network learned from red, green, blue; OpenCV reads blue, green, red. Blue roses get worse features, and "
+    "numbers like Normalize's meet the wrong colour.",
+    'read with Image.open(path).convert("RGB"), or cv2.cvtColor(image, cv2.COLOR_BGR2RGB) after cv2.imread',
+    "lesson 01, section 2",
+)
+WRONG_INPUT_SIZE = Diagnosis(
+    "wrong-input-size",
+    "warning",
+    "the images have a size that does not fit the network",
+    "Pretrained filters look for shapes of a certain size in pixels; much smaller or larger images show them something "
+    "else, and very small ones leave nothing of where things are.",
+    "v2.Resize(size), v2.CenterCrop(size) with size, _, _ = tl.from_weights(weights), in training and validation alike",
+    "lesson 01, section 7",
+)
+
+LOOKS = 16  # images per side that are compared with their files
+_COLOURFUL = 0.04  # difference of the means of red and blue, on the 0..1 scale, that has a sign worth reading
+
+
+def examine_colours(case: Case) -> Iterator[Finding]:
+    """Red and blue of the images that the network gets against red and blue of the files they come from."""
+    if holds_rows(case.train):
+        return
+    reasons = []
+    for part in case.parts:
+        try:
+            exchanged, total = _exchanged(part)
+        except CannotTell as reason:
+            reasons.append(str(reason))
+            continue
+        if exchanged >= 0.9 * total:
+            yield CHANNELS_SWAPPED.found(
+                f"in {exchanged} of {total} colourful {part.name} images, compared with their source"
+            )
+    if len(reasons) == len(case.parts):
+        raise CannotTell(reasons[0])
+
+
+def _exchanged(part: Part) -> tuple[int, int]:
+    """In how many of how many colourful images red and blue have changed places."""
+    count = 0 if part.dataset is None else len(part.dataset) if hasattr(part.dataset, "__len__") else 0
+    places = sorted({round(i * (count - 1) / max(1, LOOKS - 1)) for i in range(min(LOOKS, count))})
+    sources = _sources(part, indices_of(part, places)) if places else None
+    if sources is None:
+        raise CannotTell("the images come without their files, and colours alone do not tell red from blue")
+    exchanged = total = 0
+    for image, source in zip(images_of(part, LOOKS), sources, strict=True):
+        for mean, std in reversed(normalizes_of(part)):
+            image = image * std + mean
+        if len(image) != 3:
+            raise CannotTell("the images have no three colours")
+        scale = 255 if image.max() > 2 else 1
+        before, after = (_red_minus_blue(pixels) for pixels in (source, image / scale))
+        if abs(before) >= _COLOURFUL:
+            total += 1
+            exchanged += before * after < 0 and abs(after) > 0.3 * abs(before)
+    if total < LOOKS // 3:
+        raise CannotTell("the images are nearly grey")
+    return exchanged, total
+
+
+def _sources(part: Part, indices: list[int]) -> list[Tensor] | None:
+    """(3, H, W) pixels in 0..1 before any transform: decoded here from the files, or as cached."""
+    if isinstance(part.inner, CachedImages):
+        return [part.inner.images[index] / 255 for index in indices]
+    files = files_of(part)
+    if files is None:
+        return None
+    pictures = [open_small(files[index], 64).resize((64, 64)) for index in indices]
+    return [
+        torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(64, 64, 3).permute(2, 0, 1) / 255
+        for picture in pictures
+    ]
+
+
+def _red_minus_blue(pixels: Tensor) -> float:
+    return (pixels[0].mean() - pixels[2].mean()).item()
+
+
+def examine_size(case: Case) -> Iterator[Finding]:
+    """Sizes the network cannot take or was not trained with, maps that shrink to one point, two sizes."""
+    if holds_rows(case.train):
+        return
+    sizes = [tuple(part.batch[0].shape[-2:]) for part in case.parts]
+    height, width = sizes[0]
+    seen = f"training images of {height} x {width} pixels"
+    expected, is_fixed = _trained_size(case.net)
+    if is_fixed and any(size != (expected, expected) for size in sizes):
+        wrong = next(size for size in sizes if size != (expected, expected))
+        fails = replace(WRONG_INPUT_SIZE, severity="error")
+        yield fails.found(f"images of {wrong[0]} x {wrong[1]} pixels, {type(case.net).__name__} takes {expected} only")
+    elif not looks_trained(case.net):
+        pass  # without pretrained filters every size that runs is right
+    elif expected and not 0.66 * expected < min(height, width) <= 2 * expected:
+        yield WRONG_INPUT_SIZE.found(f"{seen}, the bundled network was trained at {expected}", _resize(expected))
+    elif _is_torchvision(case.net) and _last_map(case) == (1, 1):
+        yield WRONG_INPUT_SIZE.found(f"{seen} end as a map of 1 x 1 point", _resize(expected or 224))
+    if len(sizes) == 2 and not 0.66 < min(sizes[0]) / min(sizes[1]) < 1.5:
+        yield WRONG_INPUT_SIZE.found(f"{seen}, validation images of {sizes[1][0]} x {sizes[1][1]}")
+
+
+def _resize(size: int) -> str:
+    return f"v2.Resize({size}), v2.CenterCrop({size}) for validation, v2.RandomResizedCrop({size}) for training"
+
+
+def _trained_size(net: nn.Module) -> tuple[int | None, bool]:
+    """The input size of the network in pixels where its build tells, and whether it can take no other."""
+    for module in net.modules():
+        if isinstance(module, models.VisionTransformer):
+            return module.image_size, True
+        if isinstance(module, models.ResNet) and all(len(getattr(module, f"layer{i}")) == 1 for i in (1, 2, 3, 4)):
+            return 64, False  # the bundled resnet10; no network of torchvision is as short
+        if isinstance(module, models.EfficientNet) and module.features[0][0].out_channels == 16:
+            return 64, False  # the bundled efficientnet_mini; no network of torchvision is as narrow
+    return None, False
+
+
+def _is_torchvision(net: nn.Module) -> bool:
+    return any(type(module).__module__.startswith("torchvision.models.") for module in net.modules())
+
+
+def _last_map(case: Case) -> tuple[int, int] | None:
+    """Height and width of the last feature map before pooling, from one image through a copy of the network."""
+    model, _ = case.copied()
+    last: list[tuple[int, int]] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            last[:] = [tuple(output.shape[-2:])]
+
+    for module in model.modules():
+        # convolutions with a kernel of 1 also stand behind a pooling, in squeeze-and-excitation
+        if (
+            isinstance(module, (nn.BatchNorm2d, nn.MaxPool2d))
+            or isinstance(module, nn.Conv2d)
+            and max(module.kernel_size) > 1
+        ):
+            module.register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            model.eval()(to_device(case.train.batch[0][:1], device_of(model)))
+    except Exception:
+        return None  # that the model cannot be run is another examination's finding
+    return last[0] if last else None
+
+
+EXAMINATIONS = (
+    ("values of the images", examine_values),
+    ("order of the colours", examine_colours),
+    ("size of the images", examine_size),
+)
+
+__all__ = ["EXAMINATIONS", "NORMALIZED_TWICE", "NOT_NORMALIZED", "PIXELS_0_255", "WRONG_STATISTICS"]

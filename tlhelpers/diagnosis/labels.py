@@ -1,3 +1,213 @@
-"""Being written."""
+"""Labels: outside the classes, too few or none of a class, shares of classes where numbers are needed."""
 
-EXAMINATIONS = ()
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import WeightedRandomSampler
+
+from .case import CannotTell, Case, Part
+from .report import Diagnosis, Finding
+from .samples import labels_of, places_of, sampler_of
+
+OUT_OF_RANGE = Diagnosis(
+    "labels-out-of-range",
+    "error",
+    "labels outside the classes",
+    "The loss looks up the score of the class that the label names; there is none, and on a GPU that ends the program.",
+    "number the classes 0, 1, 2, ...: dataset.target_transform = {old: new for new, old in enumerate(kept)}.get",
+    "lesson 02, section 5",
+)
+FROM_1 = Diagnosis(
+    "labels-from-1",
+    "error",
+    "the labels are counted from 1",
+    "Class numbers start at 0 in PyTorch. Counted from 1 the last class has no score, and a larger head only hides it.",
+    "labels = labels - 1 before TensorDataset(images, labels), or dataset.target_transform = lambda label: label - 1",
+    "lesson 02, section 5",
+)
+IMBALANCED = Diagnosis(
+    "imbalanced-classes",
+    "warning",
+    "some classes have far fewer images than others",
+    "A network that never answers with the rare class loses little, and a high accuracy hides it.",
+    "nn.CrossEntropyLoss(weight=1 / torch.bincount(labels)) or a WeightedRandomSampler; judge by mean_class_accuracy",
+    "lesson 06, section 6",
+)
+MISSING = Diagnosis(
+    "missing-classes",
+    "warning",
+    "classes without a single image",
+    "The network cannot learn a class it never sees, and nobody can judge one that validation never asks for.",
+    "tl.stratified_split(dataset.targets): every class gives every part at least one image",
+    "lesson 01, section 1",
+)
+NEED_INDICES = Diagnosis(
+    "soft-labels-need-indices",
+    "error",
+    "soft labels where class numbers are needed",
+    "Cross-entropy takes shares of classes; NLLLoss and the usual count of right answers take one number per image and "
+    "fail on shares, or compare the wrong things.",
+    "nn.CrossEntropyLoss() on raw scores for soft labels; class numbers (no MixUp, no one_hot) for validation",
+    "lesson 05, sections 3 and 5",
+)
+SMOOTHED_TWICE = Diagnosis(
+    "smoothed-twice",
+    "warning",
+    "labels are smoothed twice",
+    "Smoothing in the labels and again in the loss adds up, and leaves the network less sure than you asked for.",
+    "nn.CrossEntropyLoss() without label_smoothing, or one-hot labels: one of the two smooths",
+    "lesson 05, exercise 05.6",
+)
+
+RATIO = 10  # images of the largest class for one of the smallest, from which a set counts as badly imbalanced
+
+
+def examine_labels(case: Case) -> Iterator[Finding]:
+    """Class numbers below 0 or above the last class, of both sides."""
+    classes, source = _number_of_classes(case)
+    if classes is None:
+        return
+    for part in case.parts:
+        try:
+            labels, is_whole = labels_of(part)
+        except CannotTell:
+            continue  # soft labels have no number that could be wrong
+        low, high = int(labels.min()), int(labels.max())
+        seen = f"{part.name} labels run from {low} to {high}, {source}"
+        if low >= 1 and high == classes and (is_whole or low == 1):
+            yield FROM_1.found(seen)
+            return
+        if is_whole and not part.classes and len(labels.unique()) == high + 1:
+            continue  # 0, 1, 2, ... without a gap are good labels: if there are fewer scores, the head is too small
+        if low < 0 or high >= classes:
+            yield OUT_OF_RANGE.found(f"{seen}: 0 to {classes - 1} can be used")
+            return
+
+
+def _number_of_classes(case: Case) -> tuple[int | None, str]:
+    """How many classes labels may name, and who says so: the names, else the scores that the model gives."""
+    for part in case.parts:
+        if part.classes:
+            return len(part.classes), f"the data name {len(part.classes)} classes"
+    try:
+        outputs = case.scores.shape[1]
+    except CannotTell:
+        return None, ""
+    return outputs, f"the model gives {outputs} scores"
+
+
+def examine_counts(case: Case) -> Iterator[Finding]:
+    """How many images each class has: in training far apart or none, in validation none."""
+    counts = {part.name: found for part in case.parts if (found := _counts(part)) is not None}
+    names = next((part.classes for part in case.parts if part.classes), None)
+    total = max([len(names or []), *(len(found) for found in counts.values())])
+    if names is not None and total > len(names):
+        names = None  # labels beyond the names are another finding, and the names may not belong to them
+    for name, found in counts.items():
+        found = F.pad(found, (0, max(0, total - len(found))))
+        missing = (found == 0).nonzero().flatten().tolist()
+        if missing == [0] and "labels-from-1" in [finding.code for finding in examine_labels(case)]:
+            continue
+        if missing:
+            which = ", ".join(names[label] if names else str(label) for label in missing[:5])
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            worth = MISSING if name == "training" else replace(MISSING, severity="note")
+            yield worth.found(f"no {name} image of {len(missing)} of {len(found)} classes: {which}{more}")
+    if "training" in counts:
+        yield from _imbalance(case, counts["training"], names)
+
+
+def _counts(part: Part) -> Tensor | None:
+    """(classes,) images of each class that the loader visits; None unless all labels are known."""
+    try:
+        labels, is_whole = labels_of(part)
+    except CannotTell:
+        return None
+    return torch.bincount(labels) if is_whole and labels.min() >= 0 else None
+
+
+def _imbalance(case: Case, counts: Tensor, names: list[str] | None) -> Iterator[Finding]:
+    weights = getattr(case.loss, "weight", None)
+    sampler = sampler_of(case.train)
+    if isinstance(sampler, WeightedRandomSampler):  # how often each class is drawn, not how often it is there
+        places, drawn = places_of(case.train), torch.as_tensor(sampler.weights, dtype=torch.float64)
+        shares = torch.zeros(len(counts), dtype=torch.float64)
+        shares.index_add_(0, labels_of(case.train)[0], drawn[torch.as_tensor(places)])
+    else:
+        shares = counts.double()
+    if isinstance(weights, Tensor) and len(weights) >= len(shares):
+        shares = shares * weights.detach().cpu().double()[: len(shares)]
+    present = (shares > 0).nonzero().flatten()
+    if len(present) < 2 or shares[present].max() / shares[present].min() < RATIO:
+        return
+    few, many = (int(present[pick(shares[present])]) for pick in (torch.argmin, torch.argmax))
+    largest, smallest = (f"{names[i] if names else f'class {i}'} has {counts[i]}" for i in (many, few))
+    yield IMBALANCED.found(f"{largest} training images, {smallest}")
+
+
+def examine_soft_labels(case: Case) -> Iterator[Finding]:
+    """Shares of classes for a loss or a validation that needs numbers; smoothing on top of smoothing."""
+    soft = _soft(case.train)
+    if soft is not None and _needs_indices(case.loss):
+        name = getattr(case.loss, "__name__", type(case.loss).__name__)
+        yield NEED_INDICES.found(f"training labels of shape {tuple(soft.shape)} for {name}")
+    share = _smoothing(soft) if soft is not None else 0.0
+    in_loss = _label_smoothing(case.loss)
+    if share > 0 and in_loss > 0:
+        total = 1 - (1 - share) * (1 - in_loss)
+        yield SMOOTHED_TWICE.found(f"by {share:.2g} in the labels and by {in_loss:g} in the loss, {total:.2g} in all")
+    judged = None if case.val is None else _soft(case.val)
+    if judged is not None and not _is_mixed(judged):
+        milder = replace(NEED_INDICES, severity="warning")
+        yield milder.found(f"validation labels of shape {tuple(judged.shape)}: one row of shares per image")
+
+
+def _soft(part: Part) -> Tensor | None:
+    """(N, classes) soft labels of the first batches, None for class numbers."""
+    labels = [labels for _, labels in part.batches(4)]
+    if not all(some.ndim == 2 and some.is_floating_point() and some.shape[1] > 1 for some in labels):
+        return None
+    return torch.cat(labels).float().cpu()
+
+
+def _is_mixed(soft: Tensor) -> bool:
+    # one-hot and smoothed rows have one large share and equal ones otherwise
+    others = soft.sort(dim=1).values[:, :-1]
+    return bool((others[:, -1] - others[:, 0] > 1e-4).any())
+
+
+def _smoothing(soft: Tensor) -> float:
+    """By how much labels are smoothed: the same lowest share above 0 in every row, mixed or not, times the classes.
+
+    Mixing alone leaves zeros, and the answers of a teacher network have another lowest share in each row.
+    """
+    lowest = soft.min(dim=1).values
+    if len(soft) < 2 or lowest.min() <= 1e-6 or lowest.max() - lowest.min() > 1e-4:
+        return 0.0
+    return min(1.0, lowest.mean().item() * soft.shape[1])
+
+
+def _label_smoothing(loss: Any) -> float:
+    value = (
+        loss.keywords.get("label_smoothing", 0) if isinstance(loss, partial) else getattr(loss, "label_smoothing", 0)
+    )
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _needs_indices(loss: Any) -> bool:
+    function = loss.func if isinstance(loss, partial) else loss
+    return isinstance(loss, (nn.NLLLoss, nn.MultiMarginLoss)) or function in (F.nll_loss, F.multi_margin_loss)
+
+
+EXAMINATIONS = (
+    ("range of the labels", examine_labels),
+    ("images of each class", examine_counts),
+    ("soft labels", examine_soft_labels),
+)
