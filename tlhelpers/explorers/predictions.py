@@ -159,7 +159,7 @@ class _Browser:
         place = min(image, len(shown)) - 1
         index = shown[place]
         target = int(self.predicted[index] if asked == ASKED[0] else self.labels[index])
-        rows = [f"{number}: {self.words(one)}" for number, one in enumerate(shown, start=1)]
+        rows = [f"{nth} (number {one}): {self.words(one)}" for nth, one in enumerate(shown, start=1)]
         status = (
             f"{len(found)} of {self.count} predictions fit{named}. Page {page} of {pages}, image {place + 1}, number "
             f"{index} of the data set: {self.words(index)}."
