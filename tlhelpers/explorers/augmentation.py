@@ -74,7 +74,7 @@ def explore_augmentation(source: Any, transform: str = "RandomResizedCrop", inde
         return Picture(_page(picture, shown), alt, f"{words} {chance}", code)
 
     def visible(transform: str, **_: Any) -> Sequence[str]:
-        return ("transform", "index", *CONTROLS[transform], "again")
+        return ("transform", "index", *CONTROLS[transform], *(() if transform in FIXED else ("again",)))
 
     return Panel("Augmentation explorer", controls, draw, visible)
 

@@ -97,11 +97,9 @@ def _control(kind: str, label: str, value: Any, **more: Any) -> Any:
     widgets = ipywidgets_module()
     if widgets is None:
         return Still(label, value)
-    width = "210px"
     if kind != "Checkbox":  # its label stands to the right of the box
         more["style"] = {"description_width": "125px"}
-    if kind == "Dropdown":
-        width = "330px"
+    width = "330px" if kind in ("Dropdown", "Checkbox") else "210px"  # a number leaves room for its track
     return getattr(widgets, kind)(description=label, value=value, layout={"width": width}, **more)
 
 

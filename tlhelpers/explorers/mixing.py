@@ -95,8 +95,9 @@ def _checked(images: Tensor, labels: Tensor, classes: Sequence[str]) -> list[int
     labels = torch.as_tensor(labels)
     if labels.shape != (len(images),) or labels.is_floating_point():
         raise CourseError(f"labels must be one whole class number for each of the {len(images)} images, not mixed yet.")
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise CourseError(f"label {int(labels.max())} has no name: classes must list the names of all classes.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(classes):
+        raise CourseError(f"label {low if low < 0 else high} has no name: classes must list the names of all classes.")
     return labels.tolist()
 
 

@@ -122,7 +122,8 @@ class Panel:
             self._image.value = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{source}">'
         # a live region: screen readers say its new text without being asked
         code = "" if self.picture is None or not self.picture.code else f"<pre>{html.escape(self.picture.code)}</pre>"
-        self._status.value = f'<div role="status" aria-live="polite">{html.escape(self.status)}</div>'
+        line = 'role="status" aria-live="polite" style="line-height:1.5"'
+        self._status.value = f"<div {line}>{html.escape(self.status)}</div>"
         self._code.value = code
 
     @property

@@ -60,9 +60,8 @@ def _random_crop(size: int, padding: int) -> tuple[Any, str, str]:
 
 def _random_resized_crop(size: int, smallest: float, largest: float) -> tuple[Any, str, str]:
     scale = (min(smallest, largest), max(smallest, largest))
-    words = (
-        f"RandomResizedCrop cuts a part with {scale[0]:.0%} to {scale[1]:.0%} of the area, zoomed to {size} x {size}."
-    )
+    area = f"{scale[0]:.0%} to {scale[1]:.0%} of the area"
+    words = f"RandomResizedCrop cuts out {area} at a random place and zooms it to {size} x {size}."
     return *_call("RandomResizedCrop", size, scale=scale), words
 
 
