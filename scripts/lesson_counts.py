@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+from lesson_quiz import is_call
 from lesson_source import LESSONS, NOTEBOOKS, ROOT, read_cells
 from workshop_plan import ASSUMED
 
@@ -71,7 +72,7 @@ def read_sections(source: Path, seconds: float, costs: list[float]) -> list[Sect
             if "exercise" in cell.tags:
                 number += 1
                 sections[-1].exercises.append(f"{source.name[:2]}.{number}")
-            else:
+            elif not is_call(cell):  # the questions have minutes of their own
                 sections[-1].cells += 1
                 sections[-1].typed += "type-along" in cell.tags
         elif "hints" not in cell.tags:

@@ -21,10 +21,10 @@ import re
 from pathlib import Path
 
 from lesson_cells import Cell, LessonError
+from notebook_hygiene import FOLD
 
 LETTERS = "ABCDEF"
 FEWEST_WORDS = 4  # of feedback: "Right." alone explains nothing
-FOLD = "<details><summary>The same questions as text, with every answer</summary>"
 QUESTION = re.compile(r"^\*\*(?=\d+\. )", re.MULTILINE)
 ASKED = re.compile(r"\*\*(\d+)\. (\S.*?)\*\*[ \t]*(?=\n|\Z)", re.DOTALL)
 OPTION = re.compile(r"\s*<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
@@ -88,7 +88,8 @@ def _check_order(cells: list[Cell], name: str) -> None:
         if asks and index < calls[0]:
             raise LessonError(f'{name}:{cell.line}: the questions come after the cell tl.quiz("{number}")')
         if index > calls[0] and not (asks and "quiz" in cell.tags):
-            raise LessonError(f'{name}:{cell.line}: after tl.quiz only questions, in cells with tags=["quiz"]')
+            wanted = "after tl.quiz only questions, '**1. What …?**', in cells with tags=[\"quiz\"]"
+            raise LessonError(f"{name}:{cell.line}: {wanted}")
 
 
 def _question(cell: Cell, place: int, end: int, name: str, number: int) -> dict:
@@ -155,6 +156,8 @@ def folded(questions: list[dict]) -> str:
     """The questions as Markdown for the notebook, each answer to be opened, and all of them inside one fold."""
     parts = [FOLD]
     for number, question in enumerate(questions, start=1):
+        if number > 1:
+            parts[-1] += "\n<br>"  # Jupyter leaves no room below a fold
         parts.append(f"**{number}. {question['question']}**")
         for option in question["options"]:
             text = re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(option["text"], quote=False))

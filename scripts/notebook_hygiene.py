@@ -16,6 +16,8 @@ LICENCE_WORDS = ("CC BY 4.0", "MIT")
 # after "## ", in the order they stand; the sections of the lesson itself come before "Compare"
 SECTIONS = ("What you will be able to do", "Compare", "Common mistakes", "Take-aways", "Quiz", "Further reading")
 
+# around all questions of a quiz, below the cell that asks them with buttons
+FOLD = "<details><summary>The same questions as text, with every answer</summary>"
 # outputs that only a running kernel fills: a page would show an empty place where the picture or the text should be
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
@@ -201,10 +203,16 @@ def says_how_long(notebook, solved) -> list[str]:
 
 
 def quiz_explains(notebook, solved) -> list[str]:
-    """Four to six questions ("**1. ...**"); every option is a <details> block that explains it."""
+    """Four to six questions ("**1. ...**"); every option is a <details> block that explains it.
+
+    Below a cell tl.quiz("02"), which stands for them with buttons, all of them are folded into one.
+    """
     start = next((i for i, c in enumerate(notebook.cells) if re.search(r"^## Quiz$", c.source, re.M)), None)
     if start is None:
         return ["no quiz"]
+    call = next((i for i, c in enumerate(notebook.cells) if c.cell_type == "code" and "tl.quiz(" in c.source), None)
+    if call is not None and not notebook.cells[call + 1].source.startswith(FOLD):
+        return ["the questions are not folded into one cell below tl.quiz"]
     text = "\n".join(cell.source for cell in notebook.cells[start:]).split("## Quiz", 1)[1].split("\n## ", 1)[0]
     questions = re.split(r"^\*\*\d+\. ", text, flags=re.MULTILINE)[1:]
     found = [] if 4 <= len(questions) <= 6 else [f"{len(questions)} quiz questions, wanted 4 to 6"]

@@ -70,6 +70,57 @@ def check(exercise, answer):
 """
 
 
+QUIZ = """\
+# %% [markdown]
+# ## Quiz
+#
+# Choose an answer.
+
+# %%
+tl.quiz("09")
+
+# %% [markdown] tags=["quiz"]
+# **1. What is 1 + 1?**
+#
+# <details><summary>Two</summary>
+#
+# Right. One and one more.
+#
+# </details>
+#
+# <details><summary>Three</summary>
+#
+# No. That is one too many.
+#
+# </details>
+
+# %% [markdown] tags=["quiz"]
+# **2. What is 2 * 2?**
+#
+# <details><summary>Two</summary>
+#
+# No. That is only half of it.
+#
+# </details>
+#
+# <details><summary>Four</summary>
+#
+# Right. Two and two more.
+#
+# </details>
+
+"""
+ASKING_STAND_IN = """\
+import json
+from pathlib import Path
+
+def quiz(lesson):
+    import ipywidgets
+    file = Path(__file__).parent / "quizzes" / f"lesson_{lesson}.json"
+    return ipywidgets.Button(description=json.loads(file.read_text())["questions"][0]["question"])
+"""
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A course in small: lessons/09_tiny.py, notebooks/, and a tlhelpers that needs no torch."""
@@ -123,6 +174,43 @@ def test_build_execute_check(folder, capsys):
         after = read(folder, name)
         assert [c.outputs for c in code_cells(after)] == [c.outputs for c in code_cells(before)]
         assert "What is 2 + 2?" in after.cells[4].source
+
+
+def test_a_quiz_is_written_asked_and_folded_and_no_widget_stays(folder, capsys):
+    pytest.importorskip("ipywidgets")
+    source, licence = folder / "lessons" / "09_tiny.py", "# %% [markdown]\n# Text"
+    file = folder / "tlhelpers" / "quizzes" / "lesson_09.json"
+    source.write_text(LESSON.replace(licence, QUIZ + licence), encoding="utf-8")
+    package = folder / "tlhelpers" / "__init__.py"
+    package.write_text(STAND_IN + ASKING_STAND_IN, encoding="utf-8")
+    build(folder)
+    assert "no_widget_is_kept" not in capsys.readouterr().err
+    assert json.loads(file.read_text(encoding="utf-8"))["questions"][0]["options"][1]["text"] == "Three"
+    for name in ("09_tiny.ipynb", "solutions/09_tiny.ipynb"):
+        notebook = read(folder, name)
+        call, questions = notebook.cells[-3:-1]
+        # the button was made by what the build had written just before; what stays of it is its text
+        assert list(call.outputs[0].data) == ["text/plain"] and "1 + 1?" in call.outputs[0].data["text/plain"]
+        assert notebook.metadata == lesson_source.NOTEBOOK_METADATA
+        assert questions.metadata == {"tags": ["quiz"]} and questions.source.count("<details>") == 1 + 4
+    assert build(folder, "--check") == 0
+
+    source.write_text(source.read_text(encoding="utf-8").replace("one too many", "one more than two"), encoding="utf-8")
+    assert build(folder, "--check") == 1
+    message = capsys.readouterr().err
+    assert (
+        "quizzes/lesson_09.json: not what the lesson asks" in message and "notebooks/09_tiny.ipynb: cell 7" in message
+    )
+    build(folder, "--prose")
+    assert build(folder, "--check") == 0 and "one more than two" in file.read_text(encoding="utf-8")
+    written = file.read_bytes()
+    build(folder, "--prose")
+    assert file.read_bytes() == written, "made twice, the same"
+
+    source.write_text(LESSON, encoding="utf-8")
+    assert build(folder, "--check") == 1
+    build(folder, "--prose")  # stops at the notebooks, whose code has changed; the file went before
+    assert not file.exists()
 
 
 def test_a_new_address_does_not_run_the_lessons_again(folder, monkeypatch):

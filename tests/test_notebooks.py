@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from lesson_source import LESSONS, NOTEBOOKS, ROOT, read_cells
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_hygiene import RULES, breaches, tagged
+from notebook_hygiene import FOLD, RULES, breaches, tagged
 
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 COPIES = [(source.stem, solved) for source in SOURCES for solved in (False, True)]
@@ -157,7 +157,8 @@ BREAKERS = {
     "executed_in_order": lambda nb: nb.cells[2].update(execution_count=7),
     "no_errors_or_warnings": lambda nb: add_output(nb, output_type="stream", name="stderr", text="warning"),
     "nothing_of_this_machine": lambda nb: add_output(nb, output_type="stream", text="saved /home/me/x.pth"),
-    "lean_metadata": lambda nb: nb.metadata.update(widgets={}),
+    "lean_metadata": lambda nb: nb.metadata.update(accelerator="TPU"),
+    "no_widget_is_kept": lambda nb: nb.metadata.update(widgets={}),
     "images_have_alt_text": lambda nb: replace(nb.cells[-1], "![a chart]", "![]"),
     "headings_in_order": lambda nb: replace(nb.cells[6], "## Compare", "## Compare\n\n#### Deep"),
     "small_prose": lambda nb: replace(nb.cells[3], "a line", "word " * 150),
@@ -192,6 +193,48 @@ def test_traces_of_a_machine_are_seen(text):
     notebook = sound_notebook()
     add_output(notebook, output_type="stream", text=text)
     assert [line for line in breaches(notebook, solved=False) if line.startswith("nothing_of_this_machine")]
+
+
+VIEW = {"version_major": 2, "version_minor": 0, "model_id": "12ab"}
+
+
+@pytest.mark.parametrize(
+    ("data", "broken"),
+    [
+        ({"application/vnd.jupyter.widget-view+json": VIEW, "text/plain": "a slider"}, "widget-view"),
+        ({"application/vnd.jupyter.widget-state+json": {}, "image/png": PIXEL}, "widget-state"),
+        ({"application/vnd.jupyter.widget-view+json": VIEW}, "nothing to show"),
+        ({"text/plain": "a slider"}, ""),
+    ],
+)
+def test_what_only_a_kernel_can_show_is_seen(data, broken):
+    notebook = sound_notebook()
+    add_output(notebook, output_type="display_data", data=data)
+    found = [line for line in breaches(notebook, solved=False) if line.startswith("no_widget_is_kept")]
+    assert broken in "".join(found) and bool(found) == bool(broken)
+
+
+def test_a_widget_leaves_its_picture_and_its_text():
+    """What the builder drops from an output, and that it drops nothing else."""
+    notebook = sound_notebook()
+    kept = {"image/png": PIXEL, "text/html": "<table>", "text/plain": "a slider"}
+    add_output(notebook, output_type="display_data", data={"application/vnd.jupyter.widget-view+json": VIEW, **kept})
+    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    build_notebooks.normalise(notebook)
+    assert breaches(notebook, solved=False) == []
+    assert notebook.cells[2].outputs[-1].data.keys() == kept.keys()
+
+
+def test_questions_are_folded_below_their_buttons():
+    notebook = sound_notebook()
+    questions = notebook.cells[9].source.removeprefix("## Quiz\n\n")
+    call = new_code_cell('tl.quiz("09")', outputs=[new_output("stream", text="Quiz of lesson 09\n")])
+    notebook.cells[9:10] = [new_markdown_cell("## Quiz\n\n" + PROSE), call, new_markdown_cell(questions)]
+    build_notebooks.normalise(notebook)
+    found = breaches(notebook, solved=False)
+    assert found == ["quiz_explains: the questions are not folded into one cell below tl.quiz"]
+    notebook.cells[11].source = f"{FOLD}\n\n{questions}\n\n</details>"
+    assert breaches(notebook, solved=False) == []
 
 
 @pytest.mark.parametrize(("title", "seconds", "broken"), [("09 ·", 65, 1), ("06 ·", 65, 0), ("06 ·", 125, 1)])

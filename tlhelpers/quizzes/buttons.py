@@ -22,8 +22,8 @@ STYLE = """<style>
 .tl-quiz .tl-quiz-right { border-left-color: #009E73; }
 .tl-quiz .tl-quiz-no { border-left-color: #D55E00; }
 .tl-quiz h3 { font-size: 1.1em; line-height: 1.4; margin: 16px 0 4px 0; }
-.tl-quiz p { line-height: 1.5; margin: 4px 0; }
-.tl-quiz [role="status"]:empty { display: none; }
+.tl-quiz strong { font-weight: bold; }
+.tl-quiz p { line-height: 1.5; margin: 4px 0 4px 8px; }
 </style>"""
 WIDEST = "46em"  # longer lines are hard to read
 
@@ -37,7 +37,7 @@ def build(quiz: Quiz) -> tuple[Any, Callable[[], None]]:
 
     def wide_button(label: str, tooltip: str, width: str) -> Any:
         layout = {"width": width, "height": "auto", "max_width": WIDEST, "margin": "2px"}
-        return widgets.Button(description=label, tooltip=tooltip, layout=layout)
+        return widgets.Button(description=label, tooltip=tooltip, layout={**layout, "align_self": "flex-start"})
 
     buttons: dict[tuple[int, str], Any] = {}
     says = {question.number: text() for question in quiz.questions}

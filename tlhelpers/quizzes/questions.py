@@ -78,10 +78,10 @@ def said_about(number: int, option: Option) -> str:
     """Return the feedback with the answer's name in front; a wrong answer is called so even where the text does not.
 
     >>> said_about(1, Option("A", "a shift", False, "Harmless: a shifted 7 is a 7."))
-    '1A: Not this one. Harmless: a shifted 7 is a 7.'
+    '**1A:** Not this one. Harmless: a shifted 7 is a 7.'
     """
     says_it = option.right or option.feedback.startswith("No")  # No, Not, Nothing
-    return f"{number}{option.letter}: {'' if says_it else 'Not this one. '}{option.feedback}"
+    return f"**{number}{option.letter}:** {'' if says_it else 'Not this one. '}{option.feedback}"
 
 
 def as_html(text: str) -> str:
