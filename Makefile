@@ -21,15 +21,18 @@ ASKED := $(if $(filter command environment,$(firstword $(origin PYTHON))),--pyth
 
 # What single targets need on top of `env`, installed when something of it is missing: without a network they work again
 # once they have worked.
-need = @$(BIN) scripts/need_extra.py $(1) || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[$(1)]"
+have = $(BIN) scripts/need_extra.py $(1) || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[$(1)]"
+need = @$(call have,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test notebooks data results bench lint clean
+.PHONY: help env lab test test-browser notebooks data results bench lint clean
 .PHONY: colab-check oldest-check offline-kit blank slides site site-check
 
 help:
 	@echo "make lab         install everything into .venv/ and open JupyterLab at lesson 00"
 	@echo "make test        install everything into .venv/ and run the whole test suite"
+	@echo "make test-browser  open every lesson in JupyterLab and a real Chromium or Chrome, run it, move its explorers, answer"
+	@echo "                 its quiz; pictures for you to look at in build/browser/ (ARGS=\"-k small\": the quick part)"
 	@echo "make env         only install; add TORCH=cpu for the small CPU-only PyTorch on Linux"
 	@echo "make notebooks   build notebooks/ from lessons/  (ONLY=02: one lesson; TIMES=1: measure the times too;"
 	@echo "                 PROSE=1: only text has changed, run nothing and keep the outputs)"
@@ -61,6 +64,12 @@ lab: env
 test: env
 	TLHELPERS_PROFILE=mini OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(JOBS) --dist loadscope \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(ARGS)
+
+# Without a browser, or where Playwright cannot be installed, every test is skipped with the reason. One kernel at a time
+# computes, so it gets two threads.
+test-browser: env
+	@$(call have,browser) || echo "Playwright could not be installed: see the line above"
+	OMP_NUM_THREADS=2 $(BIN) -m pytest tests/browser $(ARGS)
 
 notebooks: env
 	$(BIN) scripts/build_notebooks.py --only "$(ONLY)" $(if $(TIMES),--times) $(if $(PROSE),--prose)
