@@ -139,7 +139,7 @@ def _leaps(case: Case, run: Run, losses: list[float], tested: float, times: floa
     if max(run.losses) < math.log(case.scores.shape[1]):
         return False
     here = max(run.losses) / max(losses)
-    return here >= times or (run.tested[1] >= times_tested * tested and here >= min(times, 1.4))
+    return here >= times or (run.tested[1] >= times_tested * tested and here >= 1.2)
 
 
 def _too_high(case: Case, run: Run, peaks: list[float], moves: list[bool]) -> Finding | None:

@@ -97,6 +97,5 @@ def planned_peaks(case: Case) -> list[float]:
     if not has_rates(case):
         return now
     steps = min(steps_of_run(case).values(), default=None) or end_of(case.scheduler) or DRY_STEPS
-    return [
-        max(rates) for rates in zip(*[now, *dry_run(case.optimizer, case.scheduler, min(steps, 2000))], strict=True)
-    ]
+    planned = dry_run(case.optimizer, case.scheduler, min(steps, 2000))
+    return [max(rates) for rates in zip(now, *planned, strict=True)]

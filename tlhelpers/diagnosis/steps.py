@@ -40,7 +40,7 @@ class Run:
 def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[float] | None) -> Run:
     """Train a copy for one step per batch at constant rates, one for each group; None: plain SGD, just to look.
 
-    Frozen parts rest as in `fit`. Dropout draws the same numbers each time, so that two runs differ by their rates only.
+    Frozen parts rest as in `fit`. Dropout draws the same numbers each time, so two runs differ by their rates only.
     """
     model, optimizer = case.copied()
     if rates is None:
@@ -85,7 +85,7 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
 
 
 def first_batches(case: Case) -> list[tuple[Tensor, Tensor]]:
-    """The first batches cut to a size that takes seconds; a batch of a single image is left out, BatchNorm needs two."""
+    """The first batches, cut to a size that takes seconds, without those of a single image: BatchNorm needs two."""
     if not trainable_parameters(case.net):
         raise CannotTell("nothing trains")
     most = IMAGES if case.train.batch[0].ndim == 4 else ROWS
