@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 STYLE = """<style>
 .tl-quiz .jupyter-button { height: auto; min-height: 36px; white-space: normal; text-align: left; line-height: 1.4;
   padding: 6px 12px; border-left: 6px solid transparent; overflow-wrap: anywhere; }
-.tl-quiz .jupyter-button:focus-visible { outline: 2px solid #0072B2; outline-offset: 1px; }
+.tl-quiz .jupyter-button:focus-visible { outline: 2px solid currentColor; outline-offset: 1px; }
 .tl-quiz .tl-quiz-right { border-left-color: #009E73; }
 .tl-quiz .tl-quiz-no { border-left-color: #D55E00; }
-.tl-quiz h3 { font-size: 1.1em; line-height: 1.4; margin: 16px 0 4px 0; }
+.tl-quiz h3 { font-size: 1.1em; font-weight: bold; line-height: 1.4; margin: 16px 0 4px 0; }
 .tl-quiz strong { font-weight: bold; }
 .tl-quiz p { line-height: 1.5; margin: 4px 0 4px 8px; }
 </style>"""
@@ -36,8 +36,8 @@ def build(quiz: Quiz) -> tuple[Any, Callable[[], None]]:
         return widgets.HTML(inside, layout={"max_width": WIDEST, "margin": "0"})
 
     def wide_button(label: str, tooltip: str, width: str) -> Any:
-        layout = {"width": width, "height": "auto", "max_width": WIDEST, "margin": "2px"}
-        return widgets.Button(description=label, tooltip=tooltip, layout={**layout, "align_self": "flex-start"})
+        layout = {"width": width, "height": "auto", "max_width": WIDEST, "margin": "2px", "align_self": "flex-start"}
+        return widgets.Button(description=label, tooltip=tooltip, layout=layout)
 
     buttons: dict[tuple[int, str], Any] = {}
     says = {question.number: text() for question in quiz.questions}
@@ -46,7 +46,7 @@ def build(quiz: Quiz) -> tuple[Any, Callable[[], None]]:
         parts.append(text(f"<h3>{question.number}. {as_html(question.text)}</h3>"))
         for option in question.options:
             key = (question.number, option.letter)
-            buttons[key] = wide_button(_label(quiz, question, option), _tooltip(question), "100%")
+            buttons[key] = wide_button(_label(quiz, question, option), _tooltip(question), "calc(100% - 4px)")
             buttons[key].on_click(lambda _, key=key: quiz.choose(*key))
             parts.append(buttons[key])
         parts.append(says[question.number])
