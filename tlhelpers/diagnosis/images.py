@@ -15,7 +15,7 @@ from ..models import device_of
 from ..pipeline import CachedImages
 from .case import CannotTell, Case, Part
 from .report import Diagnosis, Finding
-from .samples import files_of, holds_rows, images_of, indices_of, normalizes_of, open_small
+from .samples import files_of, holds_rows, images_of, indices_of, open_small
 from .values import (
     NORMALIZED_TWICE,
     NOT_NORMALIZED,
@@ -45,7 +45,6 @@ WRONG_INPUT_SIZE = Diagnosis(
 )
 
 LOOKS = 16  # images per side that are compared with their files
-_COLOURFUL = 0.04  # difference of the means of red and blue, on the 0..1 scale, that has a sign worth reading
 
 
 def examine_colours(case: Case) -> Iterator[Finding]:
@@ -55,39 +54,34 @@ def examine_colours(case: Case) -> Iterator[Finding]:
     reasons = []
     for part in case.parts:
         try:
-            exchanged, total = _exchanged(part)
+            agreement = _agreement(part)
         except CannotTell as reason:
             reasons.append(str(reason))
             continue
-        if exchanged >= 0.9 * total:
-            yield CHANNELS_SWAPPED.found(
-                f"in {exchanged} of {total} colourful {part.name} images, compared with their source"
-            )
+        if agreement < -0.8:
+            seen = f"{part.name} images with more red than blue in the file have less of it as the network gets them"
+            yield CHANNELS_SWAPPED.found(f"{seen}, and the other way round (correlation {agreement:.2f})")
     if len(reasons) == len(case.parts):
         raise CannotTell(reasons[0])
 
 
-def _exchanged(part: Part) -> tuple[int, int]:
-    """In how many of how many colourful images red and blue have changed places."""
-    count = 0 if part.dataset is None else len(part.dataset) if hasattr(part.dataset, "__len__") else 0
+def _agreement(part: Part) -> float:
+    """Correlation, over some images, of red minus blue in the source with red minus blue after the transform.
+
+    Near 1, or -1 after an exchange. Normalize and brightness move or stretch all alike, which changes no correlation.
+    """
+    count = len(part.dataset) if hasattr(part.dataset, "__len__") else 0
     places = sorted({round(i * (count - 1) / max(1, LOOKS - 1)) for i in range(min(LOOKS, count))})
-    sources = _sources(part, indices_of(part, places)) if places else None
+    sources = _sources(part, indices_of(part, places))
     if sources is None:
         raise CannotTell("the images come without their files, and colours alone do not tell red from blue")
-    exchanged = total = 0
-    for image, source in zip(images_of(part, LOOKS), sources, strict=True):
-        for mean, std in reversed(normalizes_of(part)):
-            image = image * std + mean
-        if len(image) != 3:
-            raise CannotTell("the images have no three colours")
-        scale = 255 if image.max() > 2 else 1
-        before, after = (_red_minus_blue(pixels) for pixels in (source, image / scale))
-        if abs(before) >= _COLOURFUL:
-            total += 1
-            exchanged += before * after < 0 and abs(after) > 0.3 * abs(before)
-    if total < LOOKS // 3:
-        raise CannotTell("the images are nearly grey")
-    return exchanged, total
+    images = images_of(part, LOOKS)
+    if len(images[0]) != 3:
+        raise CannotTell("the images have no three colours")
+    before, after = (torch.tensor([_red_minus_blue(picture) for picture in some]) for some in (sources, images))
+    if len(before) < LOOKS // 2 or before.std() < 0.02:
+        raise CannotTell("the images are too few or too grey")
+    return torch.corrcoef(torch.stack([before, after]))[0, 1].item()
 
 
 def _sources(part: Part, indices: list[int]) -> list[Tensor] | None:
@@ -105,7 +99,7 @@ def _sources(part: Part, indices: list[int]) -> list[Tensor] | None:
 
 
 def _red_minus_blue(pixels: Tensor) -> float:
-    return (pixels[0].mean() - pixels[2].mean()).item()
+    return (pixels[0].float().mean() - pixels[2].float().mean()).item()
 
 
 def examine_size(case: Case) -> Iterator[Finding]:

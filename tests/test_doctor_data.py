@@ -1,0 +1,683 @@
+"""The training doctor on images, loaders, labels and what both sides share: each mistake planted, and none."""
+
+import copy
+import shutil
+from functools import partial
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
+from torchvision import datasets, models, transforms
+from torchvision.transforms import v2
+
+import tlhelpers as tl
+from tlhelpers import diagnosis
+from tlhelpers.diagnosis import images, labels, loaders, samples, sharing
+from tlhelpers.session import data_dir
+
+DATA = (images, loaders, labels, sharing)
+CLASSES = 5
+FLOWERS = data_dir() / "mini" / "five-flowers"
+CELLS = data_dir() / "mini" / "microscopy"
+FLOAT = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+FRAME = [v2.Resize(64), v2.CenterCrop(64)]
+NORMALIZE = v2.Normalize(tl.IMAGENET_MEAN, tl.IMAGENET_STD)
+EVAL, TRAIN = tl.eval_transform(64), tl.train_transform(64)
+COLOURS_UNSEEN = "order of the colours: the images come without their files"
+
+
+def seen_by(*files):
+    """The doctor with these files of examinations only: the others have their own tests, and cost time."""
+
+    def doctor(*setup):
+        with mock.patch.object(diagnosis, "FILES", files):
+            return diagnosis.doctor(*setup)
+
+    return doctor
+
+
+on_data, on_images, on_loaders, on_labels, on_sharing = (seen_by(*DATA), *(seen_by(file) for file in DATA))
+TARGETS = tl.image_folder(FLOWERS).targets
+INDEX = dict(zip(("train", "val", "test"), tl.stratified_split(TARGETS, (0.1, 0.07, 0.83)), strict=True))
+
+
+def flowers(side, transform=EVAL, root=FLOWERS):
+    return Subset(tl.image_folder(root, transform), INDEX[side])
+
+
+def in_memory(dataset):
+    pictures, targets = zip(*[dataset[i] for i in range(len(dataset))], strict=True)
+    return TensorDataset(torch.stack(pictures), torch.tensor(targets))
+
+
+def network(outputs=CLASSES, arch="resnet10", weights="DEFAULT", frozen=True):
+    model = models.get_model(arch, weights=weights)
+    if frozen:
+        tl.freeze(model)
+    return tl.replace_head(model, outputs)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """(training, validation) images of the flowers in memory: 60 and 40 of 5 classes."""
+    return in_memory(flowers("train")), in_memory(flowers("val"))
+
+
+def training(dataset, batch_size=8, **options):
+    return tl.make_loader(dataset, batch_size, train=True, **options)
+
+
+def validation(dataset, **options):
+    return tl.make_loader(dataset, 32, **options)
+
+
+def report_on(model, train=TRAIN, val=EVAL, doctor=on_images):
+    """What is said about flowers from files that go through these transforms."""
+    return doctor(model, training(flowers("train", train)), validation(flowers("val", val)))
+
+
+def unexpected(report):
+    return [text for text in report.skipped if not text.startswith(COLOURS_UNSEEN)]
+
+
+# --- nothing is found where all is right
+
+
+def right_setups(memory):
+    train, val = memory
+    network_, wide = network(), network(frozen=False)
+    files = training(flowers("train", TRAIN)), validation(flowers("val"))
+    rows = [tl.cache_features(network(), tl.make_loader(part, 32)) for part in memory]
+    cached = tl.cache_images(flowers("train").dataset, TRAIN), tl.cache_images(flowers("val"), EVAL)
+    mixing = training(train, collate_fn=tl.MixingCollate(CLASSES, mixup_alpha=0.2, cutmix_alpha=1.0))
+    own = tl.dataset_statistics(flowers("train", v2.Compose([*FRAME, *FLOAT])))
+    old = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64), transforms.ToTensor(), NORMALIZE])
+    batches = [(train.tensors[0][i::6], train.tensors[1][i::6]) for i in range(6)]
+    cells = tl.stratified_split(tl.image_folder(CELLS).targets, (0.1, 0.1, 0.8))[:2]
+    cell_sides = [Subset(tl.image_folder(CELLS, EVAL), index) for index in cells]
+    presets = models.get_model_weights("resnet10").DEFAULT.transforms()
+    both = datasets.ImageFolder(FLOWERS, EVAL)
+    random_sides = [DataLoader(both, 8, sampler=SubsetRandomSampler(INDEX[side])) for side in ("train", "val")]
+    heads = nn.Linear(512, CLASSES), nn.Sequential(nn.Linear(512, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    row_loaders = training(rows[0]), validation(rows[1])
+    return {
+        "files": (network_, *files),
+        "fine-tuning": (wide, *files),
+        "in memory": (network_, training(train), validation(val)),
+        "cached features": (heads[0], *row_loaders),
+        "head with BatchNorm": (heads[1], *row_loaders),
+        "cached images": (network_, training(Subset(cached[0], INDEX["train"])), validation(cached[1])),
+        "cached and in memory": (network_, training(Subset(cached[0], INDEX["train"])), validation(val)),
+        "mixed, smoothed loss": (wide, mixing, validation(val), None, nn.CrossEntropyLoss(label_smoothing=0.1)),
+        "own statistics": (
+            network_,
+            *(tl.make_loader(flowers(s, tl.eval_transform(64, *own)), 8, train=s == "train") for s in ("train", "val")),
+        ),
+        "older transforms": (network_, training(flowers("train", old)), validation(flowers("val", old))),
+        "preset": (network_, training(flowers("train", presets)), validation(flowers("val", presets))),
+        "list of batches": (network_, batches, [val.tensors]),
+        "cells": (network(6), training(cell_sides[0]), validation(cell_sides[1])),
+        "from scratch, 0 to 1": (
+            network(weights=None, frozen=False),
+            *(
+                tl.make_loader(flowers(s, v2.Compose([*FRAME, *FLOAT])), 8, train=s == "train")
+                for s in ("train", "val")
+            ),
+        ),
+        "larger images in validation": (network_, training(flowers("train", tl.train_transform(56))), files[1]),
+        "one dataset, sides by sampler": (network_, random_sides[0], validation(flowers("val", EVAL))),
+        "efficientnet": (network(arch="efficientnet_mini"), *files),
+        "no validation": (network_, files[0]),
+    }
+
+
+def test_right_setups_give_no_finding(memory):
+    for name, setup in right_setups(memory).items():
+        report = on_data(*setup)
+        assert report.codes == [], f"{name}: {report}"
+        assert unexpected(report) == [], f"{name}: {report.skipped}"
+
+
+def test_all_bundled_flowers_give_no_finding():
+    sides = (tl.MiniFlowers102(split=split, transform=EVAL) for split in ("train", "val"))
+    report = on_data(network(102), training(next(sides), 32), validation(next(sides)))
+    assert report.codes == [] and report.skipped == ()
+
+
+def test_nothing_changes():
+    model, loss = network(frozen=False), nn.CrossEntropyLoss(label_smoothing=0.1)
+    train = training(flowers("train", TRAIN), collate_fn=tl.MixingCollate(CLASSES))
+    val = validation(flowers("val", TRAIN))
+    optimizer = torch.optim.AdamW(model.parameters())
+    before = copy.deepcopy(model.state_dict()), train.sampler.generator.get_state(), torch.get_rng_state()
+    numpy_before = np.random.get_state()[1].tolist()
+    diagnosis.doctor(model, train, val, optimizer, loss)
+    assert all(torch.equal(a, b) for a, b in zip(before[0].values(), model.state_dict().values(), strict=True))
+    assert torch.equal(before[1], train.sampler.generator.get_state()) and torch.equal(before[2], torch.get_rng_state())
+    assert numpy_before == np.random.get_state()[1].tolist()
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+# --- values
+
+
+NO_NORMALIZE = v2.Compose([*FRAME, *FLOAT])
+TWICE = v2.Compose([*FRAME, *FLOAT, NORMALIZE, NORMALIZE])
+UNSCALED = [*FRAME, v2.ToImage(), v2.ToDtype(torch.float32)]
+
+
+def normalized_by(mean, std):
+    return v2.Compose([*FRAME, *FLOAT, v2.Normalize(mean, std)])
+
+
+@pytest.mark.parametrize(
+    ("code", "transform"),
+    [
+        ("not-normalized", NO_NORMALIZE),
+        ("normalized-twice", TWICE),
+        ("normalized-twice", v2.Compose([EVAL, v2.Compose([v2.Normalize(tl.IMAGENET_MEAN, tl.IMAGENET_STD)])])),
+        ("normalized-twice", transforms.Compose([models.ResNet18_Weights.DEFAULT.transforms(), NORMALIZE])),
+        ("pixels-0-255", v2.Compose(UNSCALED)),
+        ("pixels-0-255", v2.Compose([*UNSCALED, NORMALIZE])),
+        ("pixels-0-255", v2.Compose([*FRAME, v2.PILToTensor()])),
+        ("wrong-statistics", normalized_by(tl.IMAGENET_STD, tl.IMAGENET_MEAN)),
+        ("wrong-statistics", normalized_by(tl.IMAGENET_MEAN[::-1], tl.IMAGENET_STD[::-1])),
+        ("wrong-statistics", normalized_by([123.7, 116.3, 103.5], [58.4, 57.1, 57.4])),
+        ("wrong-statistics", normalized_by([0.0] * 3, [1.0] * 3)),
+        ("wrong-statistics", normalized_by(tl.IMAGENET_MEAN, [0.05] * 3)),
+        ("wrong-statistics", v2.Compose([*FRAME, *FLOAT, v2.Lambda(lambda x: x / 255), NORMALIZE])),
+    ],
+)
+def test_odd_values_are_named(model, code, transform):
+    report = report_on(model, transform, transform)
+    assert code in report and set(report.codes) <= {code, "wrong-input-size"}
+    assert "images run from" in report[code].seen or "Normalize" in report[code].seen
+    if code != "wrong-statistics":
+        some = in_memory(Subset(flowers("train", transform), range(0, 60, 5)))
+        assert code in on_images(model, training(some)), "the same without a transform to be read"
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        normalized_by([0.5] * 3, [0.5] * 3),
+        normalized_by((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        v2.Compose([*UNSCALED, v2.Normalize([123.7, 116.3, 103.5], [58.4, 57.1, 57.4])]),
+        v2.Compose([*UNSCALED, v2.Normalize([0.0] * 3, [255.0] * 3), NORMALIZE]),
+        v2.Compose([*FRAME, *FLOAT, NORMALIZE, v2.RandomErasing(p=0.0)]),
+    ],
+)
+def test_other_ways_to_the_same_values_are_none_of_the_doctors_business(model, transform):
+    assert report_on(model, transform, transform).codes == []
+
+
+def test_a_side_that_is_prepared_differently_is_named(model):
+    assert report_on(model, TRAIN, NO_NORMALIZE)["not-normalized"].seen.startswith("24 validation images")
+    scratch = network(weights=None, frozen=False)
+    assert "not-normalized" in report_on(scratch, TRAIN, NO_NORMALIZE)
+    assert "not-normalized" not in report_on(scratch, NO_NORMALIZE, NO_NORMALIZE)
+    differ = report_on(model, tl.train_transform(64, (0.5, 0.5, 0.4), (0.25, 0.25, 0.25)), EVAL)
+    assert differ.codes == ["wrong-statistics"] and "validation by mean (0.485" in differ["wrong-statistics"].seen
+
+
+def test_a_network_that_normalises_itself_takes_plain_pixels(model):
+    assert report_on(nn.Sequential(NORMALIZE, model), NO_NORMALIZE, NO_NORMALIZE).codes == []
+    assert report_on(nn.Sequential(nn.BatchNorm2d(3), model), NO_NORMALIZE, NO_NORMALIZE).codes == []
+
+
+def test_a_random_start_without_batchnorm_does_not_look_trained():
+    as_in_vgg = nn.Conv2d(3, 64, 3)
+    nn.init.kaiming_normal_(as_in_vgg.weight, mode="fan_out"), nn.init.zeros_(as_in_vgg.bias)
+    for net in (nn.Sequential(nn.Conv2d(3, 64, 11)), nn.Sequential(as_in_vgg), models.squeezenet1_1()):
+        assert not images.looks_trained(net)
+        conv = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+        nn.init.normal_(conv.weight, std=0.5), nn.init.normal_(conv.bias)
+        assert images.looks_trained(net)
+    norm = nn.LayerNorm(4)
+    assert not images.looks_trained(norm)
+    nn.init.normal_(norm.weight)
+    assert images.looks_trained(norm)
+
+
+# --- colours
+
+
+class Swapping(Dataset):
+    """Reads files as OpenCV does: blue first. The list of files is all it says about itself."""
+
+    def __init__(self, side, swapped=True):
+        known = tl.image_folder(FLOWERS)
+        self.paths, self.targets = ([entry[i] for entry in known.samples] for i in (0, 1))
+        self.transform, self.swapped = (TRAIN if side == "train" else EVAL), swapped
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        pixels = np.array(Image.open(self.paths[index]).convert("RGB"))
+        pixels = pixels[:, :, ::-1] if self.swapped else pixels
+        return self.transform(Image.fromarray(np.ascontiguousarray(pixels))), self.targets[index]
+
+
+def test_swapped_colours_are_seen_where_there_are_files(model):
+    def on(swapped):
+        sides = [Subset(Swapping(side, swapped), INDEX[side]) for side in ("train", "val")]
+        return on_images(model, training(sides[0]), validation(sides[1]))
+
+    assert on(swapped=True).codes == ["channels-swapped"] * 2 and on(swapped=False).codes == []
+    flip = v2.Compose([EVAL, v2.Lambda(lambda image: image.flip(0))])
+    only_val = report_on(model, TRAIN, flip)
+    assert only_val.codes == ["channels-swapped"] and "validation" in only_val["channels-swapped"].seen
+    cached = tl.cache_images(flowers("train"), flip)
+    assert "channels-swapped" in on_images(model, training(cached))
+
+
+def test_strong_colour_jitter_is_no_swap(model):
+    jitter = v2.Compose([v2.ColorJitter(0.4, 0.4, 0.4, hue=0.5), TRAIN])
+    assert report_on(model, jitter).codes == []
+
+
+def test_swapped_colours_cannot_be_seen_without_files(model, memory):
+    report = on_images(model, training(memory[0]), validation(memory[1]))
+    assert any(text.startswith(COLOURS_UNSEEN) for text in report.skipped)
+
+
+# --- size
+
+
+def test_small_and_large_images_are_named(model):
+    small, large = tl.eval_transform(32), tl.eval_transform(192)
+    assert report_on(model, small, small).codes == ["wrong-input-size"]
+    assert "trained at 64" in report_on(model, large, large)["wrong-input-size"].seen
+    assert "v2.CenterCrop(64)" in report_on(model, small, small)["wrong-input-size"].fix
+    assert "validation images of 192" in report_on(model, TRAIN, large)["wrong-input-size"].seen
+    scratch = network(weights=None, frozen=False)
+    assert report_on(scratch, small, small).codes == []
+
+
+def test_maps_of_one_point_and_fixed_sizes_are_named(model):
+    net = models.mobilenet_v3_small(num_classes=CLASSES)
+    net.features[0][1].running_mean.fill_(0.1)  # as training leaves it
+    small, fine = tl.eval_transform(32), tl.eval_transform(64)
+    assert "1 x 1 point" in report_on(net, small, small)["wrong-input-size"].seen
+    assert report_on(net, fine, fine).codes == []
+    vit = models.VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=CLASSES)
+    assert report_on(vit, fine, fine)["wrong-input-size"].severity == "error"
+    assert report_on(vit, small, small).codes == []
+
+
+# --- loaders
+
+
+def test_augmented_validation_is_named(model):
+    both = datasets.ImageFolder(FLOWERS, TRAIN)  # exercise 01.5
+    sides = [Subset(both, INDEX[side]) for side in ("train", "val")]
+    finding = on_loaders(model, training(sides[0]), validation(sides[1]))["validation-augmented"]
+    assert "RandomResizedCrop" in finding.seen and "the training dataset" in finding.seen
+    rare = v2.Compose([v2.RandomGrayscale(p=0.01), EVAL])
+    assert report_on(model, TRAIN, rare, on_loaders).codes == ["validation-augmented"]
+    noisy = v2.Compose([EVAL, lambda image: image + 0.01 * np.random.rand()])
+    assert report_on(model, TRAIN, noisy, on_loaders).codes == ["validation-augmented"]
+    cached = tl.cache_images(flowers("val"), TRAIN)
+    report = on_loaders(model, training(flowers("train", TRAIN)), validation(cached))
+    assert report.codes == ["validation-augmented"]
+    still = v2.Compose([v2.RandomHorizontalFlip(p=0.0), EVAL])
+    assert report_on(model, TRAIN, still, on_loaders).codes == []
+
+
+def test_shuffled_validation_is_a_note(model, memory):
+    train, val = memory
+    shuffled = on_loaders(model, training(train), DataLoader(val, 16, shuffle=True))
+    assert shuffled.codes == ["validation-shuffled"] and shuffled.worst == "note"
+    drawn = DataLoader(val, 16, sampler=WeightedRandomSampler([1.0] * len(val), len(val)))
+    assert on_loaders(model, training(train), drawn)["validation-shuffled"].severity == "warning"
+
+
+def in_order(dataset, **options):
+    return tl.make_loader(dataset, 8, **options)
+
+
+def test_training_in_order_is_named(model, memory):
+    train, val = memory
+    report = on_loaders(model, in_order(train), validation(val))
+    assert report.codes == ["training-not-shuffled"] and "sorted by class" in report["training-not-shuffled"].seen
+    assert report.worst == "warning"
+    once_shuffled = Subset(train, torch.randperm(60, generator=torch.Generator().manual_seed(0)).tolist())
+    assert on_loaders(model, in_order(once_shuffled)).worst == "note"
+    unlisted = [train[i] for i in range(60)]  # a plain list says nothing about its labels
+    assert "sorted by class" in on_loaders(model, in_order(unlisted))["training-not-shuffled"].seen
+    mixed = in_order(train, collate_fn=tl.MixingCollate(CLASSES))
+    assert "training-not-shuffled" in on_loaders(model, mixed, validation(val))
+    batches = list(in_order(train))
+    assert "training-not-shuffled" in on_loaders(model, batches)
+
+
+class Stream(IterableDataset):
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __iter__(self):
+        return iter(self.samples)
+
+
+def test_orders_that_are_right_are_left_alone(model, memory):
+    train = memory[0]
+    one_class = TensorDataset(*train[:12])
+    batch_sampler = BatchSampler(RandomSampler(train), 8, drop_last=False)
+    weights = WeightedRandomSampler([1.0] * 60, 60)
+    for loader in (
+        DataLoader(train, 60),  # all images are one batch
+        in_order(one_class),
+        DataLoader(train, batch_sampler=batch_sampler),
+        DataLoader(train, 8, sampler=weights),
+        DataLoader(train, 8, sampler=RandomSampler(train, num_samples=100)),
+        DataLoader(Stream([train[i] for i in torch.randperm(60)]), 8),
+    ):
+        assert "training-not-shuffled" not in on_loaders(model, loader)
+    in_batches = DataLoader(train, batch_sampler=BatchSampler(SequentialSampler(train), 8, drop_last=False))
+    assert "training-not-shuffled" in on_loaders(model, in_batches)
+
+
+def test_mixed_validation_is_named(model, memory):
+    train, val = memory
+    mixed = validation(val, collate_fn=tl.MixingCollate(CLASSES))  # exercise 05.5
+    report = on_loaders(model, training(train), mixed)
+    assert report.codes == ["validation-mixed"] and "MixingCollate" in report["validation-mixed"].seen
+    by_hand = validation(val, collate_fn=lambda some: v2.CutMix(num_classes=CLASSES)(*default_collate(some)))
+    assert on_loaders(model, training(train), by_hand).codes == ["validation-mixed"]
+
+
+def test_a_last_batch_of_one_image_is_named(memory):
+    train = Subset(memory[0], range(0, 57))
+    plain = DataLoader(train, 8, shuffle=True)
+    tuned = network(frozen=False)
+    report = on_loaders(tuned, plain)
+    assert report.codes == ["single-image-batch"] and report.worst == "warning"
+    assert "57 images in batches of 8" in report["single-image-batch"].seen
+    with_norm = network()
+    with_norm.fc = nn.Sequential(nn.Linear(512, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    assert on_loaders(with_norm, plain).worst == "error"
+    assert on_loaders(tuned, DataLoader(train, 1, shuffle=True)).codes == ["single-image-batch"]
+    batches = [memory[0][i::12] for i in range(12)] + [memory[0][:1]]
+    assert "single-image-batch" in on_loaders(tuned, batches)
+    for model, loader in (
+        (network(), plain),  # all BatchNorm is frozen
+        (tuned, training(train)),
+        (tuned, DataLoader(train, 8, shuffle=True, drop_last=True)),
+    ):
+        assert on_loaders(model, loader).codes == []
+
+
+# --- labels
+
+
+def relabelled(dataset, change):
+    return TensorDataset(dataset.tensors[0], change(dataset.tensors[1]))
+
+
+def test_labels_outside_the_classes_are_named(model, memory):
+    train, val = memory
+    from_1 = [relabelled(part, lambda numbers: numbers + 1) for part in memory]
+    report = on_labels(model, training(from_1[0]), validation(from_1[1]))
+    assert report.codes == ["labels-from-1"] and "from 1 to 5" in report["labels-from-1"].seen
+    kept = relabelled(train, lambda numbers: torch.where(numbers == 4, 77, numbers))
+    assert "labels-out-of-range" in on_labels(model, training(kept), validation(val))
+    below = relabelled(train, lambda numbers: numbers - 1)
+    assert "labels-out-of-range" in on_labels(model, training(below))
+    assert "labels-out-of-range" in on_labels(model, training(train), validation(below))
+
+
+def test_a_head_too_small_is_not_the_labels_fault(memory):
+    assert "labels-out-of-range" not in on_labels(network(3), training(memory[0]), validation(memory[1]))
+
+
+def test_labels_that_are_changed_on_the_way_are_read_changed():
+    kept = {1: 0, 3: 1}
+    sides = []
+    for side, transform in (("train", TRAIN), ("val", EVAL)):
+        dataset = tl.image_folder(FLOWERS, transform)
+        rows = [i for i in INDEX[side] if dataset.targets[i] in kept]
+        dataset.target_transform = kept.get
+        sides.append(Subset(dataset, rows))
+    assert on_labels(network(2), training(sides[0]), validation(sides[1])).codes == []
+    sides[0].dataset.target_transform = {1: 1, 3: 2}.get
+    assert "labels-from-1" in on_labels(network(2), training(sides[0]), validation(sides[1]))
+
+
+def some_of_each(dataset, counts):
+    rows = [
+        row for label, n in enumerate(counts) for row in (dataset.tensors[1] == label).nonzero()[:n].flatten().tolist()
+    ]
+    return Subset(dataset, rows)
+
+
+def test_imbalance_is_named_with_its_numbers(model, memory):
+    train, val = memory
+    few = some_of_each(train, (12, 12, 12, 12, 1))
+    report = on_labels(model, training(few, 7), validation(val))
+    assert report.codes == ["imbalanced-classes"]
+    assert report["imbalanced-classes"].seen == "class 0 has 12 training images, class 4 has 1"
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 1.0, 1.0, 12.0]))
+    assert on_labels(model, training(few, 7), validation(val), None, weighted).codes == []
+    sampler = WeightedRandomSampler([1.0] * 48 + [12.0], 49)
+    assert on_labels(model, DataLoader(few, 7, sampler=sampler), validation(val)).codes == []
+    milder = some_of_each(train, (12, 12, 12, 12, 2))
+    assert on_labels(model, training(milder, 7), validation(val)).codes == []
+
+
+def test_missing_classes_are_named(model, memory):
+    train, val = memory
+    report = on_labels(model, training(some_of_each(train, (12, 12, 0, 12, 12)), 7), validation(val))
+    assert report.codes == ["missing-classes"] and report.worst == "warning"
+    only = [i for i in INDEX["train"] if TARGETS[i] != 4]
+    named = on_labels(model, training(Subset(tl.image_folder(FLOWERS, TRAIN), only)), validation(flowers("val")))
+    assert "no training image of 1 of 5 classes: tulip" in named["missing-classes"].seen
+    unjudged = on_labels(model, training(train), validation(some_of_each(val, (8, 8, 8, 8, 0))))
+    assert unjudged.codes == ["missing-classes"] and unjudged.worst == "note"
+
+
+def smoothed(some, share=0.1):
+    pictures, numbers = default_collate(some)
+    return pictures, (1 - share) * F.one_hot(numbers, CLASSES).float() + share / CLASSES
+
+
+def one_hot(some):
+    return smoothed(some, share=0.0)
+
+
+def test_soft_labels_where_numbers_are_needed(model, memory):
+    train, val = training(memory[0], collate_fn=tl.MixingCollate(CLASSES)), validation(memory[1])
+    for loss in (nn.NLLLoss(), F.nll_loss, partial(F.nll_loss, reduction="sum"), nn.MultiMarginLoss()):
+        assert on_labels(model, train, val, None, loss).codes == ["soft-labels-need-indices"]
+    assert on_labels(model, training(memory[0]), val, None, nn.NLLLoss()).codes == []
+    for collate in (one_hot, smoothed):
+        report = on_labels(model, train, validation(memory[1], collate_fn=collate))
+        assert report.codes == ["soft-labels-need-indices"] and report.worst == "warning"
+
+
+def test_smoothing_twice_is_told_from_mixing_and_smoothing(model, memory):
+    val, in_loss = validation(memory[1]), nn.CrossEntropyLoss(label_smoothing=0.1)
+    twice = training(memory[0], collate_fn=smoothed)  # exercise 05.6
+    report = on_labels(model, twice, val, None, in_loss)
+    assert report.codes == ["smoothed-twice"] and "0.19 in all" in report["smoothed-twice"].seen
+    assert "smoothed-twice" in on_labels(model, twice, val, None, partial(F.cross_entropy, label_smoothing=0.1))
+    assert on_labels(model, twice, val, None, nn.CrossEntropyLoss()).codes == []
+    for collate in (one_hot, tl.MixingCollate(CLASSES, mixup_alpha=1.0)):
+        assert on_labels(model, training(memory[0], collate_fn=collate), val, None, in_loss).codes == []
+
+    def taught(some):
+        pictures, numbers = default_collate(some)
+        scores = F.one_hot(numbers, CLASSES) * 2 + torch.rand(len(numbers), CLASSES)
+        return pictures, scores.softmax(1)
+
+    assert on_labels(model, training(memory[0], collate_fn=taught), val, None, in_loss).codes == []
+
+
+# --- the same images on both sides
+
+
+def test_shared_images_are_named(model, memory):
+    train, val = memory
+    leaked = INDEX["val"][:30] + INDEX["train"][:3]
+    files = tl.image_folder(FLOWERS, EVAL)
+    one = on_sharing(model, training(Subset(files, INDEX["train"])), validation(Subset(files, leaked)))
+    assert one.codes[0] == "shared-images" and "3 of 33 validation images" in one["shared-images"].seen
+    two = on_sharing(model, training(flowers("train", TRAIN)), validation(Subset(files, leaked)))
+    assert "3 of 33 validation images are training files" in two["shared-images"].seen
+    equal = TensorDataset(*(torch.cat([a, b[:2]]) for a, b in zip(val.tensors, train.tensors, strict=True)))
+    report = on_sharing(model, training(train), validation(equal))
+    assert report.codes == ["shared-images"] and "2 of 42" in report["shared-images"].seen
+    pixels = tl.cache_images(files, TRAIN)
+    views = Subset(pixels, INDEX["train"]), Subset(pixels.with_transform(EVAL), leaked)
+    assert "3 of 33" in on_sharing(model, training(views[0]), validation(views[1]))["shared-images"].seen
+    sides = [SubsetRandomSampler(INDEX["train"]), SubsetRandomSampler(leaked)]
+    assert "shared-images" in on_sharing(model, *(DataLoader(files, 8, sampler=sampler) for sampler in sides))
+    batches = [(train.tensors[0][i::6], train.tensors[1][i::6]) for i in range(6)]
+    assert "shared-images" in on_sharing(model, batches, [equal.tensors])
+
+
+def test_shared_feature_rows_are_named():
+    rows = [tl.cache_features(network(), tl.make_loader(flowers("train"), 32)) for _ in range(2)]
+    report = on_sharing(nn.Linear(512, CLASSES), training(rows[0]), validation(rows[1]))
+    assert report.codes == ["shared-images"] and "60 of 60" in report["shared-images"].seen
+
+
+def test_copies_of_files_are_named(model, tmp_path):
+    for side in ("train", "val"):
+        for i in INDEX[side][::2]:
+            path = tl.image_folder(FLOWERS).samples[i][0]
+            folder = tmp_path / side / path.split("/")[-2]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / f"{i}.jpg")
+    sides = [tmp_path / side for side in ("train", "val")]
+
+    def report():
+        datasets_ = [tl.image_folder(side, EVAL) for side in sides]
+        return on_sharing(model, training(datasets_[0], 7), validation(datasets_[1]))
+
+    assert report().codes == []
+    shutil.copy(tl.image_folder(sides[0]).samples[0][0], sides[1] / "daisy" / "a_new_name.jpg")
+    assert report().codes == ["shared-images"] and "daisy/a_new_name.jpg" in report()["shared-images"].seen
+
+
+ALTERED = {
+    "saved again": lambda image: image,
+    "smaller": lambda image: image.resize((60, 60)),
+    "cut": lambda image: image.crop((3, 2, 94, 93)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_near_copies_are_named(model, tmp_path, name):
+    shutil.copytree(FLOWERS, tmp_path / "val")
+    others = tl.image_folder(tmp_path / "val", EVAL)
+    for i in INDEX["train"][:3]:
+        image = ALTERED[name](Image.open(tl.image_folder(FLOWERS).samples[i][0]))
+        image.save(others.samples[INDEX["val"][i % 7]][0], quality=60)
+    val = Subset(others, INDEX["val"])
+    report = on_sharing(model, training(flowers("train", TRAIN)), validation(val))
+    assert report.codes == ["near-identical-images"] and "3 of " in report["near-identical-images"].seen
+    in_tensors = on_sharing(model, training(in_memory(flowers("train"))), validation(in_memory(val)))
+    assert "near-identical-images" in in_tensors
+    mixed = on_sharing(model, training(flowers("train", TRAIN)), validation(in_memory(val)))
+    assert "near-identical-images" in mixed, "files against normalised tensors"
+
+
+@pytest.mark.parametrize("root", [FLOWERS, CELLS, data_dir() / "mini" / "flowers-102"])
+def test_bundled_drawings_are_not_taken_for_copies(root):
+    squares = torch.stack([sharing._square_of(file) for file in sorted(map(str, root.rglob("*.jpg")))])
+    assert _most_alike(squares) < sharing.ALIKE - 0.02
+
+
+def _most_alike(squares, pairs=150):
+    small = sharing._flattened(F.adaptive_avg_pool2d(squares, 8))
+    likeness = (small @ small.T).triu(1)
+    places = likeness.flatten().topk(pairs).indices
+    return sharing._aligned(squares[places // len(squares)], squares[places % len(squares)]).max().item()
+
+
+@pytest.mark.real_data
+def test_photographs_are_not_taken_for_copies(model, real_data):
+    sides = [tl.image_folder(real_data / "hymenoptera" / side, EVAL) for side in ("train", "val")]
+    report = on_sharing(network(2), training(sides[0]), validation(sides[1]))
+    assert report.codes == [] and report.skipped == ()
+    squares = torch.stack([sharing._square_of(file) for side in sides for file, _ in side.samples])
+    assert _most_alike(squares) < sharing.ALIKE - 0.02
+
+
+def test_grey_and_even_images_are_not_compared(model, memory):
+    grey = [TensorDataset(part.tensors[0].mean(1, keepdim=True).repeat(1, 3, 1, 1), part.tensors[1]) for part in memory]
+    report = on_sharing(model, training(grey[0]), validation(grey[1]))
+    assert report.codes == [] and any("without colours" in text for text in report.skipped)
+    even = [torch.rand(20, 3, 1, 1).expand(-1, -1, 64, 64) + 1e-4 * torch.rand(20, 3, 64, 64) for _ in range(2)]
+    sides = [TensorDataset(part - 0.5, torch.arange(20) % CLASSES) for part in even]
+    assert "near-identical-images" not in on_sharing(model, training(sides[0]), validation(sides[1]))
+
+
+# --- set-ups that cannot be looked into
+
+
+def test_streams_and_odd_batches_are_said_to_be_unseen(model, memory):
+    train = memory[0]
+    stream = DataLoader(Stream([train[i] for i in torch.randperm(60)]), 8)
+    report = on_data(model, stream, stream)
+    assert report.codes == [] and all(":" in text for text in report.skipped)
+    triples = [(train.tensors[0][:8], train.tensors[1][:8], torch.zeros(8))]
+    assert any("pairs of tensors" in text for text in on_data(model, triples).skipped)
+
+
+def test_an_own_sampler_shares_nothing_it_does_not_say(model, memory):
+    class Own(torch.utils.data.Sampler):
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __iter__(self):
+            return iter(self.rows)
+
+        def __len__(self):
+            return len(self.rows)
+
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0)).tolist()
+    sides = [DataLoader(memory[0], 8, sampler=Own(rows)) for rows in (order[:40], order[40:])]
+    assert on_data(model, *sides).codes == []
+
+
+def test_transforms_of_wrappers_are_read():
+    class Wrapper(Dataset):
+        def __init__(self, dataset, transform):
+            self.dataset, self.transform = dataset, transform
+
+    inside = Subset(tl.image_folder(FLOWERS, v2.Compose([*FRAME, *FLOAT])), [0, 1])
+    part = diagnosis.case.Part("training", DataLoader(Wrapper(inside, v2.Compose([NORMALIZE])), sampler=[0]))
+    assert [type(step).__name__ for step in samples.all_steps(part)] == [
+        "Resize",
+        "CenterCrop",
+        "ToImage",
+        "ToDtype",
+        "Normalize",
+    ]
+    choice = v2.RandomChoice([v2.ColorJitter(0.1), v2.Compose([v2.Resize(4)])])
+    assert [type(step).__name__ for step in samples.steps_of(choice)] == ["RandomChoice", "ColorJitter", "Resize"]
