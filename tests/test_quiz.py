@@ -154,7 +154,11 @@ MALFORMED = {
         "# **What?**\n#\n# <details><summary>Yes</summary>Right, this is so.</details>",
         rf":{line_of('## Quiz') - 1}: a question begins with its number",
     ),
-    "no question": (LESSON[LESSON.index(CALL) : LESSON.index("# %% [markdown]\n# ## Further")], "", "asks nothing"),
+    "no question": (
+        LESSON[LESSON.index('# %% [markdown] tags=["quiz"]') : LESSON.index("# %% [markdown]\n# ## Further")],
+        "",
+        rf":{line_of('## Quiz') - 1}: this quiz asks nothing",
+    ),
     "no heading": ("# ## Quiz", "# ## Query", rf":{line_of('tl.quiz') - 1}: this belongs below the heading '## Quiz'"),
     "another lesson": ('tl.quiz("09")', 'tl.quiz("08")', rf':{line_of("tl.quiz") - 1}: .* is tl.quiz\("09"\)'),
     "two calls": (CALL, CALL + CALL, rf":{line_of('tl.quiz') + 2}: the only code cell of a quiz"),
