@@ -183,7 +183,7 @@ def test_plain_train_mode_is_shown_as_the_mistake():
     panel = explore_freezing(build("resnet"), images(4, 64), seconds=0)
     panel.set(trained=3, mode="model.train()")
     assert panel.status.endswith("The frozen BatchNorm of stem, layer1 drifts.")
-    assert panel.picture.alt.count("DRIFTS") == 2 and "write tl.train_mode(model)" in panel.picture.code
+    assert panel.picture.alt.count("DRIFTS") == 2 and "say tl.train_mode(model)" in panel.picture.code
     panel.set(trained=5)  # nothing is frozen: then it is no mistake
     assert "drift" not in panel.status
 

@@ -6,7 +6,6 @@ All of it happens on a copy of the network, so the one in your hands stays as it
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ class StepCost:
     kept: int  # bytes kept from the forward pass for the backward pass, without weights and the batch itself
     gradients: int  # bytes
     state: int  # bytes the optimizer remembers from step to step
-    seconds: float  # median of a few steps
+    seconds: float  # the quickest of a few steps: what else the computer does only makes them slower
     peak: int | None  # CUDA only: most bytes in use during a step, on top of weights and batch
 
     @property
@@ -51,15 +50,15 @@ class StepCost:
 
 
 def step_costs(
-    model: nn.Module, images: Tensor, make_optimizer: MakeOptimizer | None = None, seconds: float = 1.5
+    model: nn.Module, images: Tensor, make_optimizer: MakeOptimizer | None = None, seconds: float = 2.0
 ) -> list[StepCost]:
     """Measure a training step for every place where training can start, from the head back to the first stage.
 
     `images` is a normalised batch (N, 3, H, W). `make_optimizer` gets the parameters that train; default: AdamW.
-    Each place gets one step that counts the bytes, then at least three timed ones; about so many `seconds` are shared
-    out for these, and a busy computer makes them differ from run to run. Model and random states stay as they are; on
-    CUDA the device's own record of its peak memory begins anew. Raises `CourseError` for a network `stages` does not
-    know and for images that do not go through it. (torch.autograd.graph.saved_tensors_hooks)
+    Each place gets one step that counts the bytes and at least one timed one; about so many `seconds` are shared out
+    for more, and the quickest counts. A busy computer still makes it differ from run to run. Model and random states
+    stay as they are; on CUDA the device's own record of its peak memory begins anew. Raises `CourseError` for a
+    network `stages` does not know and for images that do not go through it. (torch.autograd.graph.saved_tensors_hooks)
 
     >>> from torchvision import models
     >>> costs = step_costs(models.get_model("resnet10"), torch.zeros(2, 3, 32, 32), seconds=0)
@@ -93,7 +92,7 @@ def step_costs(
 
 
 def _measure(twin, parts: list[Stage], start: str, plain, batch, optimizer, seconds: float) -> StepCost:
-    """Count the bytes of one step, then time some."""
+    """Count the bytes of one step, which warms up as well, then time some."""
     images, labels = batch
     train_mode(twin)
     there = [*twin.parameters(), *twin.buffers(), images, labels]
@@ -116,12 +115,12 @@ def _measure(twin, parts: list[Stage], start: str, plain, batch, optimizer, seco
     trainable = {part.name: count_parameters(part)[1] for part in parts}
     gradients = sum(p.grad.nbytes for p in twin.parameters() if p.grad is not None)
     state = sum(v.nbytes for entry in optimizer.state.values() for v in entry.values() if isinstance(v, Tensor))
-    times = [step() for _ in range(3)]
+    times = [step()]
     while sum(times) < seconds:
         times.append(step())
     peak = _peak(step, images.device, gradients + state)
     drifting = tuple(name for name in plain if not trainable[name])
-    return StepCost(start, trainable, moving, drifting, kept, gradients, state, statistics.median(times), peak)
+    return StepCost(start, trainable, moving, drifting, kept, gradients, state, min(times), peak)
 
 
 def _moved(parts: list[Stage], run: Callable[[], object]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from .paper import bar, fitted, write
 
 RIGHT, PLAIN = "tl.train_mode(model)", "model.train()"
 TOP, ROW, BAND = 42, 26, "#DCE6EF"  # pixels, and the colour of the row in use
+LEFT, NORM, MEMORY, TIME = 62, 226, 330, 476  # where the columns begin
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"  # as in plots.py, which would load matplotlib
 KINDS = (
     ("kept", "for backward", SKY, ""),
@@ -24,15 +25,15 @@ KINDS = (
     ("state", "optimiser", GREEN, "x"),
 )
 HEADINGS = (
-    (72, "Parameters", "of each stage"),
-    (282, "BatchNorm", "mode, statistics"),
-    (392, "Memory of a step", "training from here on"),
-    (548, "Time of a step", "from here on"),
+    (LEFT, "Parameters", "of each stage"),
+    (NORM, "BatchNorm", "mode, statistics"),
+    (MEMORY, "Memory of a step", "training from here on"),
+    (TIME, "Time of a step", "from here on"),
 )
 
 
 def explore_freezing(
-    model: nn.Module, images: Tensor | None = None, make_optimizer: MakeOptimizer | None = None, seconds: float = 1.5
+    model: nn.Module, images: Tensor | None = None, make_optimizer: MakeOptimizer | None = None, seconds: float = 2.0
 ) -> Panel:
     """Return a panel with a slider over the stages of a network: how many of them train, counted from the head.
 
@@ -84,8 +85,9 @@ def _draw(parts: Sequence[Stage], costs: Sequence[StepCost], shape: str, name: s
     alt = f"A row for each stage. {'; '.join(rows)}. Bars for memory and time of a step: {'; '.join(bars)}."
     code = (
         f'tl.unfreeze_from({name}, "{cost.start}")\n'
-        f"optimizer = torch.optim.AdamW(tl.trainable_parameters({name}), lr=1e-3)  # a new one\n"
-        f"{mode}  # at the start of every epoch" + ("; wrong here: write tl.train_mode(model)" if drifting else "")
+        f"parameters = tl.trainable_parameters({name})\n"
+        "optimizer = torch.optim.AdamW(parameters, lr=1e-3)\n"
+        f"{mode}  # " + ("wrong: say tl.train_mode(model)" if drifting else "in every epoch")
     )
     return Picture(_paint(parts, costs, cost, states), alt, status, code)
 
@@ -109,7 +111,7 @@ def _milliseconds(seconds: float) -> str:
 def _paint(parts: Sequence[Stage], costs: Sequence[StepCost], cost: StepCost, states: Sequence[str]) -> Image.Image:
     """A row per stage; in the two charts on the right its bar is the step of a training that starts there."""
     names = [part.name for part in parts]
-    page = Image.new("RGB", (660, TOP + ROW * len(names) + 30), "white")
+    page = Image.new("RGB", (588, TOP + ROW * len(names) + 30), "white")
     top = TOP + ROW * names.index(cost.start)
     ImageDraw.Draw(page).rectangle((0, top, page.width, top + ROW - 1), fill=BAND)
     for x, title, below in HEADINGS:
@@ -119,34 +121,34 @@ def _paint(parts: Sequence[Stage], costs: Sequence[StepCost], cost: StepCost, st
     most, slowest = max(one.bytes for one in costs), max(one.seconds for one in costs)
     for row, (part, words, one) in enumerate(zip(parts, states, reversed(costs), strict=True)):
         y, chosen = TOP + ROW * row + ROW / 2, one is cost
-        write(page, (6, y), fitted(part.name, 62), 13, chosen, "lm")
+        write(page, (6, y), fitted(part.name, 54), 13, chosen, "lm")
         _parameters(page, y, count_parameters(part)[0], cost.trainable[part.name], largest)
-        write(page, (282, y), words, 12, "DRIFTS" in words, "lm")
-        x = 392.0
+        write(page, (NORM, y), words, 12, "DRIFTS" in words, "lm")
+        x = float(MEMORY)
         for kind, _, colour, hatch in KINDS:
-            width = 84 * getattr(one, kind) / most
+            width = 68 * getattr(one, kind) / most
             bar(page, (x, y - 8, x + width, y + 8), colour, hatch, pale=not chosen)
             x += width
         write(page, (x + 4, y), _megabytes(one.bytes), 12, chosen, "lm")
-        width = 50 * one.seconds / slowest
-        bar(page, (548, y - 8, 548 + width, y + 8), BLUE, pale=not chosen)
-        write(page, (552 + width, y), _milliseconds(one.seconds), 12, chosen, "lm")
+        width = 45 * one.seconds / slowest
+        bar(page, (TIME, y - 8, TIME + width, y + 8), BLUE, pale=not chosen)
+        write(page, (TIME + 4 + width, y), _milliseconds(one.seconds), 12, chosen, "lm")
     _legend(page)
     return page
 
 
 def _parameters(page: Image.Image, y: float, count: int, trainable: int, largest: int) -> None:
-    width = max(2, 96 * count / largest)
-    bar(page, (72, y - 8, 72 + width, y + 8), BLUE if trainable else "#FFFFFF", "" if trainable else "/")
-    write(page, (76 + width, y), f"{count:,}", 12, anchor="lm")
+    width = max(2, 78 * count / largest)
+    bar(page, (LEFT, y - 8, LEFT + width, y + 8), BLUE if trainable else "#FFFFFF", "" if trainable else "/")
+    write(page, (LEFT + 4 + width, y), f"{count:,}", 12, anchor="lm")
 
 
 def _legend(page: Image.Image) -> None:
-    y, x = page.height - 14, 72.0
+    y, x = page.height - 14, float(LEFT)
     for box_look, words in ((("#0072B2", ""), "learns"), (("#FFFFFF", "/"), "frozen")):
         bar(page, (x, y - 6, x + 16, y + 6), *box_look)
         x = write(page, (x + 20, y), words, 11, anchor="lm") + 14
-    x = 392.0
+    x = float(MEMORY) - 20
     for _, words, colour, hatch in KINDS:
         bar(page, (x, y - 6, x + 16, y + 6), colour, hatch)
         x = write(page, (x + 20, y), words, 11, anchor="lm") + 10

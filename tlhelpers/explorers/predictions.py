@@ -21,8 +21,9 @@ from ..transforms import Statistics
 from .panel import Panel, Picture, choice, number
 from .paper import bar, fitted, write
 
-COLUMNS, ROWS, CELL, THUMB = 4, 3, 94, 80  # of the page with small images; pixels
-LARGE, RIGHT = 130, 392  # pixels: the chosen image, and where it stands
+COLUMNS, ROWS, CELL, THUMB = 4, 3, 87, 76  # of the page with small images; pixels
+TALL = THUMB + 34  # of a cell, with two lines of words
+LARGE, RIGHT, WIDTH = 122, 354, 604  # pixels: the chosen image, and where it stands
 ORDERS = ("as in the data set", "surest first", "least sure first", "largest loss first")
 KINDS = ("all", "right", "wrong")
 ASKED = ("the predicted class", "the true class")
@@ -149,7 +150,7 @@ class _Browser:
         filters += [f"{low} to {high} % sure"] * ((low, high) != (0, 100))
         named = f": {', '.join(filters)}" if filters else ""
         if not len(found):
-            empty = Image.new("RGB", (660, 60), "white")
+            empty = Image.new("RGB", (WIDTH, 60), "white")
             write(empty, (12, 30), "No prediction passes these filters.", anchor="lm")
             none = f"None of the {self.count} predictions fits{named}. Change a filter."
             return Picture(empty, "An empty page", none)
@@ -179,15 +180,21 @@ class _Browser:
         return {f"{self.classes[one]} {self.shares[index, one]:.0%}": one for one in best}
 
     def _paint(self, shown: Sequence[int], place: int, target: int) -> Image.Image:
-        page = Image.new("RGB", (660, 4 + 114 * ROWS), "white")
+        page = Image.new("RGB", (WIDTH, 4 + TALL * ROWS), "white")
         for at_number, index in enumerate(shown):
-            x, y = CELL * (at_number % COLUMNS), 4 + 114 * (at_number // COLUMNS)
+            x, y = CELL * (at_number % COLUMNS), 4 + TALL * (at_number // COLUMNS)
             self._small(page, x, y, index, at_number + 1, at_number == place)
         index = shown[place]
         wrong = bool(self.predicted[index] != self.labels[index])
         write(page, (RIGHT, 6), f"Image {place + 1} (number {index})", 13, bold=True)
-        write(page, (RIGHT, 25), fitted(f"predicted: {self.classes[self.predicted[index]]}", 262), 12)
-        write(page, (RIGHT, 42), fitted(f"{'WRONG, ' * wrong}true: {self.classes[self.labels[index]]}", 262), 12, wrong)
+        write(page, (RIGHT, 25), fitted(f"predicted: {self.classes[self.predicted[index]]}", 250, 12), 12)
+        write(
+            page,
+            (RIGHT, 42),
+            fitted(f"{'WRONG, ' * wrong}true: {self.classes[self.labels[index]]}", 250, 12, wrong),
+            12,
+            wrong,
+        )
         page.paste(self.opened(index), (RIGHT, 62))
         heat = self.heat(index, target)
         if isinstance(heat, str):
@@ -195,9 +202,9 @@ class _Browser:
                 write(page, (RIGHT + LARGE + 6, 62 + 15 * line), words, 10)
         else:
             page.paste(heat, (RIGHT + LARGE + 6, 62))
-        write(page, (RIGHT, 196), fitted(f"Grad-CAM for {self.classes[target]}", 264, 11), 11)
+        write(page, (RIGHT, 66 + LARGE), fitted(f"Grad-CAM for {self.classes[target]}", 250, 11), 11)
         for row, (words, one) in enumerate(self._top(index).items()):
-            y = 236 + 26 * row
+            y = 112 + LARGE + 26 * row
             true_one = bool(one == self.labels[index])
             write(page, (RIGHT, y), fitted(str(self.classes[one]), 112, 12, true_one), 12, true_one, "lm")
             width = max(1, 80 * self.shares[index, one])
@@ -215,14 +222,14 @@ class _Browser:
         guess, truth = self.predicted[index], self.labels[index]
         draw, size = ImageDraw.Draw(page), (THUMB, THUMB)
         if chosen:
-            draw.rectangle((x, y - 4, x + CELL - 4, y + 108), fill="#DCE6EF", outline="black", width=2)
+            draw.rectangle((x, y - 4, x + CELL - 4, y + TALL - 6), fill="#DCE6EF", outline="black", width=2)
         picture = ImageOps.contain(self.opened(index), size)
         page.paste(picture, (x + 5, y))
         if guess != truth:
             draw.rectangle((x + 5, y, x + 4 + picture.width, y + picture.height - 1), outline=VERMILLION, width=3)
-        write(page, (x + 5, y + 82), fitted(f"{at_number}: {self.classes[guess]}", 82, 11), 11)
+        write(page, (x + 5, y + THUMB + 2), fitted(f"{at_number}: {self.classes[guess]}", THUMB, 11), 11)
         verdict = f"{self.sure[index]:.0%} " + ("right" if guess == truth else "WRONG")
-        write(page, (x + 5, y + 95), verdict, 11, bold=bool(guess != truth))
+        write(page, (x + 5, y + THUMB + 15), verdict, 11, bold=bool(guess != truth))
 
 
 def _pil(picture: np.ndarray) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from ..groups import parameter_groups
 from ..session import CourseError
@@ -60,7 +61,7 @@ def explore_schedules(
     rates = sorted({float(rate), *(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5))})
     controls = {
         "kind": choice("Schedule", KINDS, kind),
-        "rate": choice("Highest rate (head)", [(f"{one:.3g}", one) for one in rates], float(rate)),
+        "rate": choice("Head's peak rate", [(f"{one:.3g}", one) for one in rates], float(rate)),
         "factor": number("Factor per stage" if model else "Body, times this", float(factor), 0.01, 1.0, 0.05),
         "epochs": number("Epochs", epochs, 1, max(200, epochs)),
         "batches": number("Batches per epoch", batches, 1, max(1000, batches)),
@@ -94,33 +95,26 @@ def _code(kind: str, steps: int, warmup: float, final: int, size: int, gamma: fl
     warm = min(round(warmup * steps), steps - 1)
     if kind == "OneCycle":
         return (
-            "from torch.optim.lr_scheduler import OneCycleLR\n"
-            'peaks = [group["lr"] for group in optimizer.param_groups]  # a list: one for each group\n'
-            f"scheduler = OneCycleLR(\n    optimizer, peaks, total_steps={steps}, pct_start={float(f'{warmup:.4g}')}, "
-            f"final_div_factor={final}\n)"
+            'peaks = [group["lr"] for group in optimizer.param_groups]\n'
+            "scheduler = lr_scheduler.OneCycleLR(\n"
+            f"    optimizer, max_lr=peaks, total_steps={steps},\n"
+            f"    pct_start={float(f'{warmup:.4g}')}, final_div_factor={final})"
         )
     if kind == "step":
-        return (
-            "from torch.optim.lr_scheduler import StepLR\n"
-            f"scheduler = StepLR(optimizer, step_size={size}, gamma={gamma:.4g})"
-        )
+        return f"scheduler = lr_scheduler.StepLR(\n    optimizer, step_size={size}, gamma={gamma:.4g})"
     if not warm:
-        return (
-            "from torch.optim.lr_scheduler import CosineAnnealingLR\n"
-            f"scheduler = CosineAnnealingLR(optimizer, T_max={steps})"
-        )
+        return f"scheduler = lr_scheduler.CosineAnnealingLR(\n    optimizer, T_max={steps})"
     return (
-        "from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR\n"
-        f"rise = LinearLR(optimizer, start_factor=0.01, total_iters={warm})\n"
-        f"fall = CosineAnnealingLR(optimizer, T_max={steps - warm})\n"
-        f"scheduler = SequentialLR(optimizer, [rise, fall], milestones=[{warm}])"
+        f"rise = lr_scheduler.LinearLR(\n    optimizer, start_factor=0.01, total_iters={warm})\n"
+        f"fall = lr_scheduler.CosineAnnealingLR(\n    optimizer, T_max={steps - warm})\n"
+        f"scheduler = lr_scheduler.SequentialLR(\n    optimizer, [rise, fall], milestones=[{warm}])"
     )
 
 
 def _rates(code: str, peaks: Sequence[float], epochs: int, batches: int, by_epoch: bool) -> list[list[float]]:
     """Run the code on a dummy optimizer; return a row per step with the rate of each group."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks]
-    names: dict[str, Any] = {"optimizer": torch.optim.SGD(groups, momentum=0.9)}
+    names: dict[str, Any] = {"optimizer": torch.optim.SGD(groups, momentum=0.9), "lr_scheduler": lr_scheduler}
     rows = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # SequentialLR of PyTorch 2.7 warns about its own doings
@@ -148,23 +142,26 @@ def _draw(
             f"OneCycleLR divides by zero when the warm-up is exactly one step, as {shape['warmup']:.4g} of {steps} "
             "is: choose another share, or another number of batches."
         ) from None
-    head = [row[-1] for row in rows]
-    top = head.index(max(head)) + 1
-    others = [f"{name}: {peak / rate:.2g} of it" for name, peak in list(peaks.items())[:-1]]
+    *slower, last = peaks  # `last` is the head, unless that is frozen
+    curve = [row[-1] for row in rows]
+    top = curve.index(max(curve)) + 1
+    others = [f"{name}: {peaks[name] / peaks[last]:.2g} of it" for name in slower]
     status = (
-        f"{kind}, {steps:,} steps: the head starts at {head[0]:.3g}, peaks at {max(head):.3g} in step {top} and "
-        f"ends at {head[-1]:.3g}." + (f" {', '.join(others)}." if others else "")
+        f"{kind}, {steps:,} steps: the {last} starts at {curve[0]:.3g}, peaks at {max(curve):.3g} in step {top} and "
+        f"ends at {curve[-1]:.3g}." + (f" {', '.join(others)}." if others else "")
     )
     axis = "logarithmic" if log else "plain"
     alt = f"Learning rate over {steps:,} steps on a {axis} axis, a curve for each of {', '.join(peaks)}. {status}"
     if model is not None:
-        before = f"groups = tl.parameter_groups(model, lr={rate:.4g}, factor={factor:.4g})\n"
-    else:
-        pairs = zip(("body", "head"), peaks.values(), strict=True)
-        words = ", ".join(f'{{"params": {name}, "lr": {peak:.4g}}}' for name, peak in pairs)
-        before = f"groups = [{words}]  # two lists of parameters\n"
-    after = "\n# in tl.fit: scheduler=scheduler, step_scheduler_every=" + ('"epoch"' if by_epoch else '"batch"')
-    code = f"{before}optimizer = torch.optim.AdamW(groups)\n{code}{after}"
+        groups = f"groups = tl.parameter_groups(model, lr={rate:.4g}, factor={factor:.4g})"
+    else:  # body and head are two lists of parameters
+        lines = [f'    {{"params": {name}, "lr": {peak:.4g}}},' for name, peak in peaks.items()]
+        groups = "\n".join(["groups = [", *lines, "]"])
+    every = "epoch" if by_epoch else "batch"
+    code = (
+        f"from torch.optim import lr_scheduler\n{groups}\noptimizer = torch.optim.AdamW(groups)\n{code}\n"
+        f'# tl.fit(..., scheduler=scheduler,\n#        step_scheduler_every="{every}")'
+    )
     return Picture(_figure(rows, list(peaks), epochs, batches, by_epoch, log), alt, status, code)
 
 
@@ -182,9 +179,9 @@ def _figure(
     steps = sorted({*range(1, len(rows) + 1, thin), len(rows)})
     columns = list(zip(*rows, strict=True))
     with plt.rc_context(STYLE | {"figure.constrained_layout.use": False}):
-        figure = Figure(figsize=(6.6, 3.5), dpi=100)  # not pyplot's: a notebook would show it a second time
+        figure = Figure(figsize=(6.0, 3.4), dpi=100)  # not pyplot's: a notebook would show it a second time
         ax = figure.subplots()
-        figure.subplots_adjust(0.125, 0.15, 0.98, 0.97)
+        figure.subplots_adjust(0.15, 0.15, 0.98, 0.97)
         for order, (name, column) in enumerate(zip(reversed(names), reversed(columns), strict=True)):
             look = {"color": COLOURS[order % len(COLOURS)], "linestyle": LINES[order % len(LINES)], "linewidth": 1.8}
             drops = "steps-mid" if by_epoch else "default"
