@@ -171,6 +171,7 @@ def _figure(
     """Draw a curve per group with its name at the line; light upright lines end the epochs."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     from ..curves import LINES, PLACES
     from ..plots import COLOURS, STYLE
@@ -199,6 +200,8 @@ def _figure(
         if log:  # the last steps of some schedules go down by powers of ten and would flatten all the rest
             slowest = min(max(column) for column in columns)
             ax.set_ylim(bottom=max(min(map(min, columns)) * 0.8, slowest / 1000))
+            ax.yaxis.set_minor_locator(NullLocator())  # they and raised exponents took half of the drawing time
+            ax.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
         else:
             ax.set_ylim(bottom=0)
             ax.legend(loc="upper right", fontsize=9, framealpha=0.9, handlelength=3)
