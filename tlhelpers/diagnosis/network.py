@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
+from ..backbones import ResNet10_Weights
 from ..freezing import preserved_modes, train_mode, trainable_parameters
 from ..models import stages
 from ..session import CourseError
@@ -79,8 +80,8 @@ MODEL_FAILS = Diagnosis(
 
 # what behaves differently in train mode
 SENSITIVE = (_BatchNorm, _DropoutNd, StochasticDepth)
-# 1,000: ImageNet. A head of this size on a few classes was never replaced.
-PRETRAINED_CLASSES = {1000}
+# the heads of ImageNet and of the bundled networks: one of this size on a few classes was never replaced
+PRETRAINED_CLASSES = {1000, len(ResNet10_Weights.DEFAULT.meta["categories"])}
 
 
 def examine_modes(case: Case) -> Iterator[Finding]:

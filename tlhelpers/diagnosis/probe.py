@@ -161,11 +161,11 @@ def _too_high(case: Case, run: Run, peaks: list[float], moves: list[bool]) -> Fi
                 break
         place = peaks.index(guilty)
         fix = f"optimizer.param_groups[{place}]['lr'] = {guilty / 100:g}  # a group's own lr wins over the optimizer's"
-    return RATE_TOO_HIGH.found(
-        f"{_group_at(case, peaks, guilty)} learns at {guilty:g}: within {len(run.losses)} steps on a copy the loss "
-        f"goes from {run.losses[0]:.3g} to {worst}, at a hundredth of the rates to {max(low.losses):.3g} at most",
-        fix=None if case.scheduler is not None else fix,
-    )
+    seen = f"{_group_at(case, peaks, guilty)} learns at {guilty:g}: within {len(run.losses)} steps on a copy the loss"
+    seen += f" goes from {run.losses[0]:.3g} to {worst}, at a hundredth of the rates to {max(low.losses):.3g} at most"
+    if run.finite and run.tested[1] > 10 * max(run.losses):
+        seen += f"; in eval mode to {run.tested[1]:,.0f}"
+    return RATE_TOO_HIGH.found(seen, fix=None if case.scheduler is not None else fix)
 
 
 def _group_at(case: Case, peaks: list[float], rate: float) -> str:
