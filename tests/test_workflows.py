@@ -101,7 +101,7 @@ def test_a_workflow_may_only_read_and_ends_by_itself(path):
         assert "uses" in job or job["timeout-minutes"] <= 90, name
     uses = [step["uses"] for job in flow["jobs"].values() for step in job.get("steps", []) if "uses" in step]
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in uses), uses
-    assert not any("upload" in action or "deploy" in action for action in uses)
+    assert not any("deploy" in action or "release" in action for action in uses)
     assert "secrets." not in path.read_text(encoding="utf-8")
 
 
@@ -114,6 +114,16 @@ def test_the_suite_runs_on_every_system_and_on_the_oldest_python_and_colabs():
     assert {FLOOR, COLAB_PYTHON} <= set(jobs["linux"]["strategy"]["matrix"]["python"])
     for job in jobs.values():  # the cells of every notebook too
         assert any("make test" in step.get("run", "") or "--nbval-lax" in step.get("run", "") for step in job["steps"])
+
+
+def test_the_lessons_run_in_a_browser_and_only_pictures_are_kept():
+    steps = workflow("test")["jobs"]["browser"]["steps"]
+    (command,) = (step["run"] for step in steps if "run" in step)
+    assert command.startswith("make test-browser ") and "--need-browser" in command  # there, a skip would hide a fault
+    assert steps[-1]["uses"].startswith("actions/upload-artifact@") and steps[-1]["if"] == "always()"
+    assert steps[-1]["with"]["path"] == "build/browser"
+    everything = [step for path in FILES for job in workflow(path.stem)["jobs"].values() for step in job.get("steps", [])]
+    assert sum("upload" in step.get("uses", "") for step in everything) == 1
 
 
 def test_windows_runs_the_commands_of_the_readme():

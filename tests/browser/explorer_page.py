@@ -48,7 +48,7 @@ def name_of(page, element) -> tuple[str, str]:
 class Explorer:
     """One panel. `limit`: seconds that a reaction may take at most; no speed is measured here."""
 
-    def __init__(self, page, panel, limit: float = 120):
+    def __init__(self, page, panel, limit: float = 60):
         self.page, self.panel, self.limit = page, panel, limit
         self.title = panel.locator("strong").first.inner_text() if panel.locator("strong").count() else "a panel"
 
@@ -79,9 +79,17 @@ class Explorer:
         if not all(self.shown()["alts"]) or not self.shown()["status"]:
             report.findings.append("a picture without alt text, or no status")
         report.findings += self.unreached()
-        done: set[str] = set()
+        self.move_the_rest(set(), report)
+        if not report.moves:
+            report.findings.append("nothing could be moved")
+        elif not any(move.picture for move in report.moves) or not any(move.status for move in report.moves):
+            report.findings.append("no move changed the picture, or none the status")
+        return report
+
+    def move_the_rest(self, done: set[str], report: Explored) -> None:
+        """Move every control that is not in `done`: a move may show or hide others, so look again after each."""
         while controls := [control for control in self.controls() if control["mark"] not in done]:
-            control = controls[0]  # a move may show or hide others: look again after each
+            control = controls[0]
             done.add(control["mark"])
             role, name = name_of(self.page, self.locate(control))
             if control["kind"] == "track":
@@ -90,11 +98,10 @@ class Explorer:
                 report.findings.append(f"a control without a name: {role or control['kind']}")
             for by in ("mouse",) if control["kind"] == "track" else ("mouse", "keyboard"):
                 self.move(control, name or role, by, report)
-        if not report.moves:
-            report.findings.append("nothing could be moved")
-        elif not any(move.picture for move in report.moves) or not any(move.status for move in report.moves):
-            report.findings.append("no move changed the picture, or none the status")
-        return report
+            if control["kind"] == "list":
+                for _ in range(self.locate(control).evaluate("list => list.options.length")):
+                    self.move(control, name or role, "mouse", report)
+                    self.move_the_rest(done, report)
 
     def unreached(self) -> list[str]:
         """Which controls the Tab key does not reach from the first one on."""
@@ -134,8 +141,8 @@ class Explorer:
 
 
 def differences(before: dict, now: dict) -> list[str]:
-    """Which of picture and status are others than before."""
-    return [part for part in ("pictures", "status") if before[part] != now[part]]
+    """Which of picture, status and code are others than before."""
+    return [part for part in ("pictures", "status", "code") if before[part] != now[part]]
 
 
 def by_mouse(page, element, kind: str, turn: int) -> None:

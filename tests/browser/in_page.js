@@ -58,6 +58,7 @@ window.courseTests = (() => {
       pictures: images.map(image => image.src),
       loaded: images.length > 0 && images.every(image => image.complete && image.naturalWidth > 0),
       alts: images.map(image => image.alt),
+      code: [...panel.querySelectorAll('pre')].map(code => code.innerText).join(),
       status: [...panel.querySelectorAll('[role=status]')].map(line => line.innerText.trim()).join(' | '),
     };
   }

@@ -24,6 +24,25 @@ def draw(level, share, method, dark, again):
 
 Panel("Colours", controls, draw)"""
 
+# All explorers of the course, on few images
+EXPLORERS = (
+    """import torch
+from torchvision import models
+
+weights = models.get_model_weights("resnet10").DEFAULT
+size, mean, std = tl.from_weights(weights)
+flowers = tl.five_flowers(course, transform=weights.transforms())
+few = torch.utils.data.Subset(flowers, range(0, 600, 20))
+images, labels = (torch.stack([few[i][0] for i in range(8)]), torch.tensor([few[i][1] for i in range(8)]))
+model = models.get_model("resnet10", weights=weights)
+tl.replace_head(model, 5)""",
+    "tl.explore_augmentation(tl.five_flowers(course))",
+    "tl.explore_mixing(images, labels, flowers.classes, mean, std)",
+    "tl.explore_freezing(model, images)",
+    "tl.explore_schedules(model)",
+    "tl.explore_predictions(model, few, flowers.classes, mean=mean, std=std)",
+)
+
 
 def notebook(*cells: str):
     """A notebook of these code cells, with a title above."""
