@@ -12,34 +12,20 @@ browser, nothing to look at, or a named folder is not there.
 
 import argparse
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from find_browser import BROWSERS, find_browser
+
 BUILD = Path(__file__).resolve().parent.parent / "build"
 SCRIPTS = Path(__file__).resolve().parent / "site" / "checks"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-APPS = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
-    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
-)
 FROM_DISK = ("file", "data", "blob", "about")
 DESKTOP, PHONE, SLIDE = ({"width": w, "height": h} for w, h in ((1280, 900), (360, 740), (1280, 720)))
 SEARCH_WORD = "BatchNorm"
 MAX_TABS = 40
 READY = 20_000  # milliseconds that a deck has to start
-
-
-def find_browser(named: str | None = None) -> str | None:
-    """The program to look with: the one that was named, or the first Chromium or Chrome of this computer."""
-    if named:
-        return shutil.which(named)
-    found = [shutil.which(name) for name in BROWSERS] + [app for app in APPS if Path(app).is_file()]
-    return next((program for program in found if program), None)
 
 
 class Looker:
