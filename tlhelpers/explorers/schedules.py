@@ -58,11 +58,12 @@ def explore_schedules(
             "stays the same."
         )
     _peaks(model, rate, factor)  # refuses a rate, a factor or a model that cannot work
-    rates = sorted({float(rate), *(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5))})
+    rate = _short(rate)
+    rates = sorted({rate, *(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5))})
     controls = {
         "kind": choice("Schedule", KINDS, kind),
-        "rate": choice("Head's peak rate", [(f"{one:.3g}", one) for one in rates], float(rate)),
-        "factor": number("Factor per stage" if model else "Body, times this", float(factor), 0.01, 1.0, 0.05),
+        "rate": choice("Head's peak rate", [(f"{one:.3g}", one) for one in rates], rate),
+        "factor": number("Factor per stage" if model else "Body, times this", _short(factor), 0.01, 1.0, 0.05),
         "epochs": number("Epochs", epochs, 1, max(200, epochs)),
         "batches": number("Batches per epoch", batches, 1, max(1000, batches)),
         "warmup": slider("Warm-up, share", 0.1, 0.0, 0.9, 0.05),
@@ -87,7 +88,12 @@ def _peaks(model: nn.Module | None, rate: float, factor: float) -> dict[str, flo
         raise CourseError(f"rate={rate!r} must be a number above 0, for example 0.01.")
     if not isinstance(factor, (int, float)) or not 0 < factor <= 1:
         raise CourseError(f"factor={factor!r} must lie above 0 and be at most 1: the body moves less.")
-    return {"body": rate * factor, "head": rate}
+    return {"body": _short(rate * factor), "head": rate}
+
+
+def _short(value: float) -> float:
+    """Round to four digits: a number that is drawn must be one that can be copied."""
+    return float(f"{value:.4g}")
 
 
 def _code(kind: str, steps: int, warmup: float, final: int, size: int, gamma: float) -> str:
@@ -98,10 +104,10 @@ def _code(kind: str, steps: int, warmup: float, final: int, size: int, gamma: fl
             'peaks = [group["lr"] for group in optimizer.param_groups]\n'
             "scheduler = lr_scheduler.OneCycleLR(\n"
             f"    optimizer, max_lr=peaks, total_steps={steps},\n"
-            f"    pct_start={float(f'{warmup:.4g}')}, final_div_factor={final})"
+            f"    pct_start={_short(warmup)}, final_div_factor={final})"
         )
     if kind == "step":
-        return f"scheduler = lr_scheduler.StepLR(\n    optimizer, step_size={size}, gamma={gamma:.4g})"
+        return f"scheduler = lr_scheduler.StepLR(\n    optimizer, step_size={size}, gamma={_short(gamma)})"
     if not warm:
         return f"scheduler = lr_scheduler.CosineAnnealingLR(\n    optimizer, T_max={steps})"
     return (
@@ -130,7 +136,7 @@ def _rates(code: str, peaks: Sequence[float], epochs: int, batches: int, by_epoc
 def _draw(
     model: nn.Module | None, kind: str, rate: float, factor: float, epochs: int, batches: int, log: bool, **shape: Any
 ) -> Picture:
-    steps, by_epoch = epochs * batches, kind == "step"
+    steps, by_epoch, factor = epochs * batches, kind == "step", _short(factor)
     if steps > MOST_STEPS:
         raise CourseError(f"{steps:,} steps are more than {MOST_STEPS:,}: the shape stays the same with fewer batches.")
     code = _code(kind, steps, **shape)
@@ -153,9 +159,9 @@ def _draw(
     axis = "logarithmic" if log else "plain"
     alt = f"Learning rate over {steps:,} steps on a {axis} axis, a curve for each of {', '.join(peaks)}. {status}"
     if model is not None:
-        groups = f"groups = tl.parameter_groups(model, lr={rate:.4g}, factor={factor:.4g})"
+        groups = f"groups = tl.parameter_groups(model, lr={rate}, factor={factor})"
     else:  # body and head are two lists of parameters
-        lines = [f'    {{"params": {name}, "lr": {peak:.4g}}},' for name, peak in peaks.items()]
+        lines = [f'    {{"params": {name}, "lr": {_short(peak)}}},' for name, peak in peaks.items()]
         groups = "\n".join(["groups = [", *lines, "]"])
     every = "epoch" if by_epoch else "batch"
     code = (
