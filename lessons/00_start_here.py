@@ -426,8 +426,12 @@ tl.check("00.3", jobs)
 # %% [markdown]
 # ## Quiz
 #
-# Open the answer you would give; each one explains itself.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("00")
+
+# %% [markdown] tags=["quiz"]
 # **1. You freeze the backbone and train a new head. What is that called here?**
 #
 # <details><summary>Fine-tuning</summary>
@@ -489,7 +493,7 @@ tl.check("00.3", jobs)
 # No need: any cell may be run as often as you like.
 # </details>
 # <details><summary>Go on, it stops you otherwise</summary>
-# You may go on: no later cell depends on your answer. But the sentence is worth reading.
+# Nothing stops you: no later cell depends on your answer. But the sentence is worth reading.
 # </details>
 
 # %% [markdown]

@@ -718,8 +718,12 @@ print(f"range {images.min():.1f} to {images.max():.1f}, mean {images.mean():.1f}
 # %% [markdown]
 # ## Quiz
 #
-# Open the answer you would give; each one explains itself.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("01")
+
+# %% [markdown] tags=["quiz"]
 # **1. `ToTensor()` turned a picture of 80 rows and 60 columns into a tensor. Its shape?**
 #
 # <details><summary>(80, 60, 3)</summary>

@@ -975,11 +975,15 @@ plt.show()
 # - Sum over samples, divide once, keep a copy of the best epoch.
 # - A frozen body needs to run only once. Compare over seeds, on the validation split.
 
-# %% [markdown] tags=["quiz"]
+# %% [markdown]
 # ## Quiz
 #
-# Choose an answer in your head, then open it.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("02")
+
+# %% [markdown] tags=["quiz"]
 # **1. All parameters of a ResNet are frozen and you call `model.train()`. After one epoch without an optimiser, what
 # has changed in the saved network?**
 #

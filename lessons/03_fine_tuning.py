@@ -844,11 +844,15 @@ plt.show()
 # - An optimiser is compared at its own rate. A policy is compared over seeds.
 # - A good head first costs almost nothing. Whether it protects the body is measured, not assumed.
 
-# %% [markdown] tags=["quiz"]
+# %% [markdown]
 # ## Quiz
 #
-# Choose an answer in your head, then open it.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("03")
+
+# %% [markdown] tags=["quiz"]
 # **1. After one epoch of fine-tuning the validation loss is 40, with ten classes. What has most likely happened?**
 #
 # <details><summary>Nothing unusual, the first epoch is always bad</summary>
@@ -857,15 +861,15 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>The rate is too high</summary>
-#
-# Right. Try a tenth of it, from the pretrained weights again: the ones in memory are damaged.
-#
-# </details>
-#
 # <details><summary>Too few epochs</summary>
 #
 # No. More epochs at this rate go on destroying.
+#
+# </details>
+#
+# <details><summary>The rate is too high</summary>
+#
+# Right. Try a tenth of it, from the pretrained weights again: the ones in memory are damaged.
 #
 # </details>
 
@@ -875,7 +879,7 @@ plt.show()
 #
 # <details><summary>The five rates, each shaped by the cycle</summary>
 #
-# No, though everybody expects it.
+# No, though everybody expects it: one `max_lr` takes the place of all five.
 #
 # </details>
 #
@@ -887,12 +891,18 @@ plt.show()
 #
 # <details><summary>None, it raises an error</summary>
 #
-# No. That would be kind.
+# No. An error would be kind: one number is allowed, and nothing warns you.
 #
 # </details>
 
 # %% [markdown] tags=["quiz"]
 # **3. The lowest point of a sweep lies at 0.01. Which rate do you start with?**
+#
+# <details><summary>Something like 0.001, on the slope before it</summary>
+#
+# Right. There the loss still falls fast, with room below the rate at which it turns. Check it with a short run.
+#
+# </details>
 #
 # <details><summary>0.01, the loss is lowest there</summary>
 #
@@ -900,15 +910,9 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>Something like 0.001, on the slope before it</summary>
-#
-# Right. And check it with a short run.
-#
-# </details>
-#
 # <details><summary>0.1, to be fast</summary>
 #
-# No. That is on the far side of the minimum.
+# No. That is on the far side of the minimum, where the loss climbs.
 #
 # </details>
 
@@ -917,13 +921,7 @@ plt.show()
 #
 # <details><summary>Never, it gets no new gradient</summary>
 #
-# Not quite. The old one may still be there.
-#
-# </details>
-#
-# <details><summary>It can, as long as its .grad is not None</summary>
-#
-# Right. Momentum and weight decay act even on a gradient of zeros.
+# Not quite. The gradient of an earlier step may still be there, and the optimiser goes on using it.
 #
 # </details>
 #
@@ -932,19 +930,25 @@ plt.show()
 # No. With `.grad = None` the optimiser skips it.
 #
 # </details>
+#
+# <details><summary>It can, as long as its .grad is not None</summary>
+#
+# Right. Momentum and weight decay act even on a gradient of zeros.
+#
+# </details>
 
 # %% [markdown] tags=["quiz"]
 # **5. Why train the head before unfreezing the body?**
 #
-# <details><summary>It saves memory</summary>
-#
-# Only during the first half. It is not the reason.
-#
-# </details>
-#
 # <details><summary>A random head sends useless gradients into a good body</summary>
 #
 # Right. With a trained head the first steps already point somewhere sensible.
+#
+# </details>
+#
+# <details><summary>It saves memory</summary>
+#
+# Not the reason: less memory is needed only while the head trains alone.
 #
 # </details>
 #

@@ -860,23 +860,27 @@ plt.show()
 # - Frozen stages in eval mode give fixed activations: cache them, and the same network comes out sooner.
 # - Whether the staircase beats plain fine-tuning is an empirical question with a spread. Ask it with your own data.
 
-# %% [markdown] tags=["quiz"]
+# %% [markdown]
 # ## Quiz
 #
-# Choose an answer in your head, then open it.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("04")
+
+# %% [markdown] tags=["quiz"]
 # **1. Phase 1 trained the head. For phase 2 you set `requires_grad = True` in `layer4` and go on with the same
 # optimiser. What happens?**
-#
-# <details><summary><code>layer4</code> trains at the head's rate</summary>
-#
-# No. The optimiser does not hold `layer4`, so no rate reaches it.
-#
-# </details>
 #
 # <details><summary><code>layer4</code> gets gradients and stays as it is</summary>
 #
 # Right. Gradients are computed and pile up, and nobody uses them.
+#
+# </details>
+#
+# <details><summary><code>layer4</code> trains at the head's rate</summary>
+#
+# No. The optimiser does not hold `layer4`, so no rate reaches it.
 #
 # </details>
 #
@@ -917,15 +921,15 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>When the prefix is frozen, in eval mode, and sees the same images in every epoch</summary>
-#
-# Right. Then it would compute the same numbers every time. The batches must also come in the same order.
-#
-# </details>
-#
 # <details><summary>Only before the head</summary>
 #
 # No. Any stage can be the cut. Earlier cuts need more memory and save less.
+#
+# </details>
+#
+# <details><summary>When the prefix is frozen, in eval mode, and sees the same images in every epoch</summary>
+#
+# Right. Then it would compute the same numbers every time. The batches must also come in the same order.
 #
 # </details>
 
@@ -939,15 +943,15 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>Less than twice</summary>
+# <details><summary>Not at all</summary>
 #
-# Right. If phase 3 is more than half of the time, even phases 1 and 2 for nothing could not halve it.
+# Not quite. The time that phases 1 and 2 save is saved, it is only the smaller part.
 #
 # </details>
 #
-# <details><summary>Not at all</summary>
+# <details><summary>Less than twice</summary>
 #
-# Not quite. What phases 1 and 2 save is saved.
+# Right. If phase 3 is more than half of the time, even phases 1 and 2 for nothing could not halve it.
 #
 # </details>
 

@@ -898,11 +898,15 @@ plt.show()
 #   knob that may be turned too far.
 # - On a thousand images, start plain. Add one method, pair by seed, and keep it only if the gain is outside the noise.
 
-# %% [markdown] tags=["quiz"]
+# %% [markdown]
 # ## Quiz
 #
-# Choose an answer in your head, then open it.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("05")
+
+# %% [markdown] tags=["quiz"]
 # **1. Ten classes, label smoothing of 0.1. Your training loss stops at 0.5 and will not go lower, while the accuracy on
 # training images is 100 %. What is wrong?**
 #
@@ -927,15 +931,15 @@ plt.show()
 # %% [markdown] tags=["quiz"]
 # **2. A network is right in 60 % of all cases, and its mean confidence is 45 %. What will more label smoothing do?**
 #
-# <details><summary>Improve its calibration, that is what smoothing is for</summary>
-#
-# No. Smoothing lowers confidence, and this network has too little of it already.
-#
-# </details>
-#
 # <details><summary>Probably widen the gap</summary>
 #
 # Right. It is underconfident. Longer training, less smoothing or a temperature below 1 would narrow the gap.
+#
+# </details>
+#
+# <details><summary>Improve its calibration, that is what smoothing is for</summary>
+#
+# No. Smoothing lowers confidence, and this network has too little of it already.
 #
 # </details>
 #
@@ -975,15 +979,15 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>75 % the image, 25 % the partner</summary>
-#
-# Right. λ is counted again after clipping: one minus the share of the area that was really pasted.
-#
-# </details>
-#
 # <details><summary>100 % the image, a clipped box is thrown away</summary>
 #
 # No. What is pasted stays in the picture, and the label has to say so.
+#
+# </details>
+#
+# <details><summary>75 % the image, 25 % the partner</summary>
+#
+# Right. λ is counted again after clipping: one minus the share of the area that was really pasted.
 #
 # </details>
 

@@ -928,11 +928,15 @@ plt.show()
 # - A long training gets a checkpoint: weights, optimizer, schedule and random numbers, written after every epoch.
 # - A model is handed over when a fresh process gives the same answers and a card says where they end.
 
-# %% [markdown] tags=["quiz"]
+# %% [markdown]
 # ## Quiz
 #
-# Choose an answer in your head, then open it.
-#
+# Choose an answer: each one says why it is right or not. You may choose again, and nothing is kept.
+
+# %%
+tl.quiz("06")
+
+# %% [markdown] tags=["quiz"]
 # **1. A web page reports 98 % on Flowers102 with a small network. What do you ask first?**
 #
 # <details><summary>Which optimiser it used</summary>
@@ -941,30 +945,30 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>What it trained on, and on which images it was scored</summary>
-#
-# Right. Training on the 6,149 and scoring on 1,020, or a random split of everything, makes another and easier task.
-#
-# </details>
-#
 # <details><summary>Whether a GPU was used</summary>
 #
 # No. That changes the time, not the accuracy.
+#
+# </details>
+#
+# <details><summary>What it trained on, and on which images it was scored</summary>
+#
+# Right. Training on the 6,149 and scoring on 1,020, or a random split of everything, makes another and easier task.
 #
 # </details>
 
 # %% [markdown] tags=["quiz"]
 # **2. The test figure is two points below the validation figure. What do you do?**
 #
-# <details><summary>Train two more epochs and test again</summary>
-#
-# No. With the second look the test part begins to decide, and the figure becomes flattering too.
-#
-# </details>
-#
 # <details><summary>Report it, with n and its interval</summary>
 #
 # Right. Validation was used for choosing, so it is expected to be a little higher. The test figure is the result.
+#
+# </details>
+#
+# <details><summary>Train two more epochs and test again</summary>
+#
+# No. With the second look the test part begins to decide, and the figure becomes flattering too.
 #
 # </details>
 #
@@ -1025,15 +1029,15 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>Softmax shares one whole among 102 flowers, whatever the picture</summary>
-#
-# Right. Something has to get the probability. A model that shall refuse has to be built and tested for that.
-#
-# </details>
-#
 # <details><summary>The photo was not normalised</summary>
 #
 # Not the reason here. With perfect preprocessing a cat is still no flower, and there is no answer for it.
+#
+# </details>
+#
+# <details><summary>Softmax shares one whole among 102 flowers, whatever the picture</summary>
+#
+# Right. Something has to get the probability. A model that shall refuse has to be built and tested for that.
 #
 # </details>
 

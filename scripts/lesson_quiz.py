@@ -68,17 +68,23 @@ def read_quiz(cells: list[Cell], name: str) -> list[dict]:
             continue
         for place, end in zip(places, [*places[1:], len(cell.source)], strict=True):
             questions.append(_question(cell, place, end, name, len(questions) + 1))
+    places = [[option["right"] for option in question["options"]].index(True) for question in questions]
+    if len(places) > 2 and len(set(places)) == 1:
+        where = f"{name}:{cells[section[0]].line}"
+        raise LessonError(f"{where}: the right option is always {LETTERS[places[0]]}: put some in another order")
     if section and not questions:
         raise LessonError(f"{name}:{cells[section[0]].line}: this quiz asks nothing; a question is '**1. What …?**'")
     return questions
 
 
 def _check_order(cells: list[Cell], name: str) -> None:
-    """The heading, one call of tl.quiz, then the questions; the call may still be missing."""
-    calls = [index for index, cell in enumerate(cells) if cell.kind == "code"]
-    if not calls:
+    """The heading, one call of tl.quiz, then the questions."""
+    calls, number = [index for index, cell in enumerate(cells) if cell.kind == "code"], name[:2]
+    if not cells:
         return
-    first, number = cells[calls[0]], name[:2]
+    if not calls:
+        raise LessonError(f'{name}:{cells[0].line}: the code cell tl.quiz("{number}") is missing below this heading')
+    first = cells[calls[0]]
     if len(calls) > 1 or first.source.strip() != f'tl.quiz("{number}")' or first.tags:
         raise LessonError(
             f'{name}:{cells[calls[-1]].line}: the only code cell of a quiz is tl.quiz("{number}"), without tags'

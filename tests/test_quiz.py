@@ -161,6 +161,7 @@ MALFORMED = {
     ),
     "no heading": ("# ## Quiz", "# ## Query", rf":{line_of('tl.quiz') - 1}: this belongs below the heading '## Quiz'"),
     "another lesson": ('tl.quiz("09")', 'tl.quiz("08")', rf':{line_of("tl.quiz") - 1}: .* is tl.quiz\("09"\)'),
+    "no call": (CALL, "", rf":{line_of('## Quiz') - 1}: the code cell tl.quiz\(\"09\"\) is missing"),
     "two calls": (CALL, CALL + CALL, rf":{line_of('tl.quiz') + 2}: the only code cell of a quiz"),
     "no tag": ('# %% [markdown] tags=["quiz"]\n# **2.', "# %% [markdown]\n# **2.", r": after tl.quiz only questions"),
     "a question before the call": (
@@ -179,6 +180,18 @@ def test_a_quiz_that_cannot_be_asked_is_refused_with_file_and_line(tmp_path, cas
     with pytest.raises(LessonError, match=message) as error:
         lesson_notebook(source, solved=False)
     assert str(error.value).startswith("09_tiny.py:")
+
+
+def test_the_right_answer_is_not_always_at_the_same_place(tmp_path):
+    """Whoever has seen that it is always the second one learns nothing any more."""
+    first = LESSON[
+        LESSON.index('# %% [markdown] tags=["quiz"]\n# **2.') : LESSON.index("# %% [markdown]\n# ## Further")
+    ]
+    before, after = LESSON.split(first)
+    start = before.index('# %% [markdown] tags=["quiz"]')
+    same = "".join(first.replace("**2.", f"**{number}.") for number in (1, 2, 3))
+    with pytest.raises(LessonError, match="the right option is always B"):
+        questions_of(tmp_path, before[:start] + same + after)
 
 
 def test_a_lesson_may_have_no_quiz(tmp_path):
@@ -236,12 +249,6 @@ def test_the_notebook_asks_and_then_folds_the_same_questions(tmp_path):
     # and what stands there is read as what it was made from
     assert lesson_quiz.folded(questions_of(tmp_path, LESSON)) == text.source
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
-
-
-def test_without_its_call_a_quiz_stays_as_it_is(tmp_path):
-    notebook = lesson_notebook(write(tmp_path, LESSON.replace(CALL, "")), solved=False)
-    assert FOLD not in "".join(cell.source for cell in notebook.cells)
-    assert notebook.cells[-2].source.startswith("**2. ")
 
 
 def test_minutes_and_code_along_copies_go_on_working(tmp_path):
