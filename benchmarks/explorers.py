@@ -42,7 +42,8 @@ course = tl.start(profile="mini", device="cpu")
 five = str(course.data / "mini" / "five-flowers")
 raw, seen = datasets.ImageFolder(five), datasets.ImageFolder(five, transform=tl.eval_transform(64))
 images, labels = (torch.stack(part) for part in zip(*((seen[i][0], torch.tensor(seen[i][1])) for i in (3, 219, 330))))
-large = torch.rand(40, 3, 224, 224)
+# as smooth as photographs: noise would make large files
+large = torch.nn.functional.interpolate(torch.rand(40, 3, 14, 14), 224, mode="bicubic").clamp(0, 1)
 rose = raw[330][0].resize((667, 500))
 """
 # title: the code that makes the panel

@@ -1,6 +1,7 @@
 """The panel behind all explorers, and those of augmentation and mixing: what they show; they change nothing."""
 
 import base64
+import gc
 import html
 import io
 import random
@@ -82,6 +83,35 @@ def test_several_controls_are_one_drawing_and_numbers_stop_at_their_end():
     panel = grey_panel(drawn)
     panel.set(level=999, share=0.3, kind="b", flip=True)
     assert drawn[1:] == [{"level": 255, "share": 0.3, "kind": "b", "flip": True, "again": 0}]
+
+
+def test_controls_that_move_each_other_draw_no_setting_twice():
+    drawn = []
+    controls = {"kind": choice("Kind", ["a", "b"]), "page": number("Page", 5, 1, 9)}
+    controls["kind"].observe(lambda _: setattr(controls["page"], "value", 1), "value")
+    Panel("Pages", controls, lambda **v: drawn.append(v) or Picture(Image.new("L", (2, 2)), "", ""))
+    controls["kind"].value = "b"
+    assert drawn == [{"kind": "a", "page": 5}, {"kind": "b", "page": 1}]
+
+
+def test_pythons_clean_up_waits_for_the_picture_and_is_on_again_afterwards():
+    seen = []
+
+    def draw(level):
+        seen.append(gc.isenabled())
+        if level == 2:
+            raise RuntimeError("no")
+        return Picture(Image.new("L", (2, 2)), "", "")
+
+    panel = Panel("Clean", {"level": number("Level", 1, 0, 2)}, draw)
+    panel.set(level=2)
+    assert seen == [False, False] and gc.isenabled()
+    gc.disable()  # whoever switched it off keeps it off
+    try:
+        panel.set(level=1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_button_counts_how_often_it_was_pressed():

@@ -7,6 +7,7 @@ there as a plain image.
 from __future__ import annotations
 
 import base64
+import gc
 import html
 import io
 import sys
@@ -62,6 +63,7 @@ class Panel:
     ) -> None:
         self.title, self.controls, self.error = title, dict(controls), ""
         self.picture: Picture | None = None
+        self._drawn: dict[str, Any] | None = None  # the values of the picture that is shown
         self._draw, self._visible, self._pressed, self._paused = draw, visible, {}, False
         self._widgets = None if any(isinstance(c, Still) for c in self.controls.values()) else ipywidgets_module()
         for name, control in self.controls.items():
@@ -100,16 +102,26 @@ class Panel:
         self.set(**{name: self.values[name] + 1})
 
     def _redraw(self) -> None:
-        if self._paused:
+        values = self.values
+        if self._paused or values == self._drawn:  # controls that move each other would draw the same twice
             return
+        # with torch loaded, Python's search for unused objects takes up to half a second: it waits for the picture
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             with random_state_kept():
-                self.picture = self._draw(**self.values)
-            self.error = ""
+                self.picture = self._draw(**values)
+            self.error, self._drawn = "", values
         except Exception as error:  # behind a control nobody sees a traceback: the panel would just seem stuck
-            self.error = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
-        if self.widget is not None:
-            self._show()
+            self.error, self._drawn = f"{type(error).__name__}: {error}", None
+            if isinstance(error, CourseError):
+                self.error = str(error)
+        try:
+            if self.widget is not None:
+                self._show()
+        finally:
+            if collecting:
+                gc.enable()
 
     def _show(self) -> None:
         if self._visible is not None:
