@@ -181,7 +181,7 @@ def _too_low(case: Case, peaks: list[float]) -> Iterator[Finding]:
     learned = take_steps(case, batches, peaks).learned
     if learned >= 0.02:
         return
-    for factor in (100, 10_000):
+    for factor in (100, 10**4, 10**6, 10**8):
         more = take_steps(case, batches, [rate * factor for rate in peaks])
         if more.finite and more.learned >= max(0.05, 10 * learned):
             yield RATE_TOO_LOW.found(
