@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 
 import tlhelpers as tl
 from tlhelpers import diagnosis
-from tlhelpers.diagnosis import images, labels, loaders, samples, sharing
+from tlhelpers.diagnosis import images, labels, loaders, lookalikes, samples, sharing
 from tlhelpers.session import data_dir
 
 DATA = (images, loaders, labels, sharing)
@@ -217,6 +217,16 @@ def test_odd_values_are_named(model, code, transform):
     if code != "wrong-statistics":
         some = in_memory(Subset(flowers("train", transform), range(0, 60, 5)))
         assert code in on_images(model, training(some)), "the same without a transform to be read"
+
+
+def test_what_a_collate_function_does_to_the_values_counts(model):
+    def prepared(some):
+        pictures, numbers = default_collate(some)
+        return NORMALIZE(pictures / 255), numbers
+
+    plain = flowers("train", v2.Compose([*FRAME, v2.PILToTensor()]))
+    assert on_images(model, training(plain, collate_fn=prepared)).codes == []
+    assert on_images(model, training(plain)).codes == ["pixels-0-255"]
 
 
 @pytest.mark.parametrize(
@@ -608,15 +618,15 @@ def test_near_copies_are_named(model, tmp_path, name):
 
 @pytest.mark.parametrize("root", [FLOWERS, CELLS, data_dir() / "mini" / "flowers-102"])
 def test_bundled_drawings_are_not_taken_for_copies(root):
-    squares = torch.stack([sharing._square_of(file) for file in sorted(map(str, root.rglob("*.jpg")))])
-    assert _most_alike(squares) < sharing.ALIKE - 0.02
+    squares = torch.stack([lookalikes._square_of(file) for file in sorted(map(str, root.rglob("*.jpg")))])
+    assert _most_alike(squares) < lookalikes.ALIKE - 0.02
 
 
 def _most_alike(squares, pairs=150):
-    small = sharing._flattened(F.adaptive_avg_pool2d(squares, 8))
+    small = lookalikes._flattened(F.adaptive_avg_pool2d(squares, 8))
     likeness = (small @ small.T).triu(1)
     places = likeness.flatten().topk(pairs).indices
-    return sharing._aligned(squares[places // len(squares)], squares[places % len(squares)]).max().item()
+    return lookalikes._aligned(squares[places // len(squares)], squares[places % len(squares)]).max().item()
 
 
 @pytest.mark.real_data
@@ -624,8 +634,16 @@ def test_photographs_are_not_taken_for_copies(model, real_data):
     sides = [tl.image_folder(real_data / "hymenoptera" / side, EVAL) for side in ("train", "val")]
     report = on_sharing(network(2), training(sides[0]), validation(sides[1]))
     assert report.codes == [] and report.skipped == ()
-    squares = torch.stack([sharing._square_of(file) for side in sides for file, _ in side.samples])
-    assert _most_alike(squares) < sharing.ALIKE - 0.02
+    squares = torch.stack([lookalikes._square_of(file) for side in sides for file, _ in side.samples])
+    assert _most_alike(squares) < lookalikes.ALIKE - 0.02
+
+
+def test_of_large_files_fewer_are_opened(tmp_path):
+    small, large = ([str(tmp_path / f"{name}{i}") for i in range(9)] for name in ("small", "large"))
+    for file in small + large:
+        with open(file, "wb") as empty:
+            empty.truncate(40_000 if file in small else 4_000_000)
+    assert [lookalikes._affordable(files) for files in (small, large, None)] == [1024, 128, 128]
 
 
 def test_grey_and_even_images_are_not_compared(model, memory):

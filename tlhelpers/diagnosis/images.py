@@ -15,7 +15,7 @@ from ..models import device_of
 from ..pipeline import CachedImages
 from .case import CannotTell, Case, Part
 from .report import Diagnosis, Finding
-from .samples import files_of, holds_rows, images_of, indices_of, open_small
+from .samples import files_of, holds_rows, indices_of, open_small, picked
 from .values import (
     NORMALIZED_TWICE,
     NOT_NORMALIZED,
@@ -29,8 +29,8 @@ CHANNELS_SWAPPED = Diagnosis(
     "channels-swapped",
     "warning",
     "red and blue are exchanged",
-    "The network learned from red, green, blue; OpenCV reads blue, green, red. Blue roses get worse features, and "
-    "numbers like Normalize's meet the wrong colour.",
+    "The network learned from red, green, blue; OpenCV reads blue, green, red. So a red rose reaches it as a blue one, "
+    "and no error says so.",
     'read with Image.open(path).convert("RGB"), or cv2.cvtColor(image, cv2.COLOR_BGR2RGB) after cv2.imread',
     "lesson 01, section 2",
 )
@@ -75,7 +75,7 @@ def _agreement(part: Part) -> float:
     sources = _sources(part, indices_of(part, places))
     if sources is None:
         raise CannotTell("the images come without their files, and colours alone do not tell red from blue")
-    images = images_of(part, LOOKS)
+    images = picked(part, LOOKS)
     if len(images[0]) != 3:
         raise CannotTell("the images have no three colours")
     before, after = (torch.tensor([_red_minus_blue(picture) for picture in some]) for some in (sources, images))

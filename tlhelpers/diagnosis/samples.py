@@ -20,10 +20,12 @@ from torch.utils.data import (
     Subset,
     SubsetRandomSampler,
     WeightedRandomSampler,
+    default_collate,
 )
 from torch.utils.data.distributed import DistributedSampler
 
 from ..feature_set import FeatureSet
+from ..mixing import MixingCollate
 from .case import CannotTell, Part
 
 BATCHES = 8  # looked at where a loader cannot be asked for single samples or for all its labels
@@ -77,11 +79,21 @@ def holds_rows(part: Part) -> bool:
 
 
 def images_of(part: Part, count: int) -> list[Tensor]:
-    """Up to `count` images (C, H, W) as the network gets them, before any mixing where samples can be picked."""
-    try:
-        images = [image for image, *_ in part.samples(count)]
-    except CannotTell:
-        images = [image for inputs, _ in part.batches(2) for image in inputs][:count]
+    """Up to `count` images (C, H, W) as the network gets them, from all over the dataset where that is the same."""
+    # an own collate_fn may still scale or normalise; the course's only mixes, which is better left out
+    collate = getattr(part.loader, "collate_fn", None)
+    is_stream = part.dataset is None or isinstance(part.dataset, IterableDataset)
+    if not is_stream and (collate is default_collate or isinstance(collate, MixingCollate)):
+        return picked(part, count)
+    return _tensors(part, [image for inputs, _ in part.batches(2) for image in inputs][:count])
+
+
+def picked(part: Part, count: int) -> list[Tensor]:
+    """Up to `count` images (C, H, W) of samples spread evenly over the dataset."""
+    return _tensors(part, [image for image, *_ in part.samples(count)])
+
+
+def _tensors(part: Part, images: list[Any]) -> list[Tensor]:
     if not images or not all(isinstance(image, Tensor) and image.ndim == 3 for image in images):
         raise CannotTell(f"the {part.name} images are no tensors (channels, height, width)")
     return [image.detach().cpu() for image in images]
@@ -116,6 +128,13 @@ def indices_of(part: Part, places: Sequence[int]) -> list[int]:
         places = [int(dataset.indices[place]) for place in places]
         dataset = dataset.dataset
     return list(places)
+
+
+def rows_of_list(part: Part) -> Tensor | None:
+    """All inputs of a list of batches, one after the other; None for every other loader."""
+    if not isinstance(part.loader, (list, tuple)):
+        return None
+    return torch.cat([inputs for inputs, _ in part.batches(len(part.loader))])
 
 
 def labels_of(part: Part) -> tuple[Tensor, bool]:
