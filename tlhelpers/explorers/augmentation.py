@@ -135,7 +135,7 @@ def _page(picture: Image.Image, looks: Sequence[Image.Image]) -> Image.Image:
     """Put before and after large and at one zoom, so that sizes can be compared; below them all looks, small."""
     across, down = (max(a, b) for a, b in zip(picture.size, looks[0].size, strict=True))  # the page keeps its height
     large = min(LARGE / min(picture.size), (WIDTH - 20) / (picture.width + across))
-    small = min(SMALL / min(looks[0].size), WIDTH / looks[0].width)
+    small = min(SMALL / min(looks[0].size), 114 / max(looks[0].size))
     wide, high = (round(small * side) + 6 for side in looks[0].size)
     columns = max(1, min(6, (WIDTH + 6) // wide))
     top = round(large * down) + 52
