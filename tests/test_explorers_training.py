@@ -507,6 +507,11 @@ def test_predictions_of_something_else_are_refused():
         order = torch.arange(30).flip(0)
         shuffled = tl.Predictions(*(part[order] for part in vars(predictions).values()))
         explore_predictions(model, dataset, CLASSES, shuffled)
+    with pytest.raises(CourseError, match="prediction 20 was made for class 1"):  # however late they differ
+        order = torch.arange(30)
+        order[20:22] = torch.tensor([21, 20])
+        swapped = tl.Predictions(*(part[order] for part in vars(predictions).values()))
+        explore_predictions(model, dataset, CLASSES, swapped)
     with pytest.raises(CourseError, match="5 class names"):
         explore_predictions(model, dataset, [*CLASSES, "lily"], predictions)
     with pytest.raises(CourseError, match="only='false' is unknown"):
