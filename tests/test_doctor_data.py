@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 
 import tlhelpers as tl
 from tlhelpers import diagnosis
-from tlhelpers.diagnosis import images, labels, loaders, lookalikes, samples, sharing
+from tlhelpers.diagnosis import images, labels, loaders, lookalikes, samples, sharing, values
 from tlhelpers.session import data_dir
 
 DATA = (images, loaders, labels, sharing)
@@ -252,6 +252,16 @@ def test_a_side_that_is_prepared_differently_is_named(model):
     assert differ.codes == ["wrong-statistics"] and "validation by mean (0.485" in differ["wrong-statistics"].seen
 
 
+def test_an_own_network_that_learned_on_0_to_1_may_go_on():
+    own = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    )
+    own(torch.rand(4, 3, 64, 64))
+    assert values.looks_trained(own) and report_on(own, NO_NORMALIZE, NO_NORMALIZE).codes == []
+    tl.freeze(own[:2])  # whoever freezes a part means to keep what it has learned before
+    assert report_on(own, NO_NORMALIZE, NO_NORMALIZE).codes == ["not-normalized"]
+
+
 def test_a_network_that_normalises_itself_takes_plain_pixels(model):
     assert report_on(nn.Sequential(NORMALIZE, model), NO_NORMALIZE, NO_NORMALIZE).codes == []
     assert report_on(nn.Sequential(nn.BatchNorm2d(3), model), NO_NORMALIZE, NO_NORMALIZE).codes == []
@@ -261,14 +271,14 @@ def test_a_random_start_without_batchnorm_does_not_look_trained():
     as_in_vgg = nn.Conv2d(3, 64, 3)
     nn.init.kaiming_normal_(as_in_vgg.weight, mode="fan_out"), nn.init.zeros_(as_in_vgg.bias)
     for net in (nn.Sequential(nn.Conv2d(3, 64, 11)), nn.Sequential(as_in_vgg), models.squeezenet1_1()):
-        assert not images.looks_trained(net)
+        assert not values.looks_trained(net)
         conv = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
         nn.init.normal_(conv.weight, std=0.5), nn.init.normal_(conv.bias)
-        assert images.looks_trained(net)
+        assert values.looks_trained(net)
     norm = nn.LayerNorm(4)
-    assert not images.looks_trained(norm)
+    assert not values.looks_trained(norm)
     nn.init.normal_(norm.weight)
-    assert images.looks_trained(norm)
+    assert values.looks_trained(norm)
 
 
 # --- colours
@@ -453,14 +463,20 @@ def test_labels_outside_the_classes_are_named(model, memory):
     report = on_labels(model, training(from_1[0]), validation(from_1[1]))
     assert report.codes == ["labels-from-1"] and "from 1 to 5" in report["labels-from-1"].seen
     kept = relabelled(train, lambda numbers: torch.where(numbers == 4, 77, numbers))
-    assert "labels-out-of-range" in on_labels(model, training(kept), validation(val))
+    assert on_labels(model, training(kept), validation(val)).codes == ["labels-out-of-range"]
     below = relabelled(train, lambda numbers: numbers - 1)
     assert "labels-out-of-range" in on_labels(model, training(below))
     assert "labels-out-of-range" in on_labels(model, training(train), validation(below))
 
 
-def test_a_head_too_small_is_not_the_labels_fault(memory):
-    assert "labels-out-of-range" not in on_labels(network(3), training(memory[0]), validation(memory[1]))
+def test_wrong_heads_are_told_from_wrong_labels(memory):
+    too_small = on_labels(network(3), training(memory[0]), validation(memory[1]))
+    assert too_small.codes == ["labels-out-of-range"] and "num_classes=5" in too_small["labels-out-of-range"].fix
+    from_1 = [relabelled(part, lambda numbers: numbers + 1) for part in memory]
+    assert on_labels(network(6), training(from_1[0]), validation(from_1[1])).codes == ["labels-from-1"]
+    without_0 = some_of_each(memory[0], (0, 12, 12, 12, 12)), some_of_each(memory[1], (8,) * 5)
+    part = on_labels(network(5), training(without_0[0], 7), validation(without_0[1]))
+    assert part.codes == ["missing-classes"], "validation has images of class 0"
 
 
 def test_labels_that_are_changed_on_the_way_are_read_changed():

@@ -22,6 +22,7 @@ from .values import (
     PIXELS_0_255,
     WRONG_STATISTICS,
     examine_values,
+    is_from_library,
     looks_trained,
 )
 
@@ -118,7 +119,7 @@ def examine_size(case: Case) -> Iterator[Finding]:
         pass  # without pretrained filters every size that runs is right
     elif expected and not 0.66 * expected < min(height, width) <= 2 * expected:
         yield WRONG_INPUT_SIZE.found(f"{seen}, the bundled network was trained at {expected}", _resize(expected))
-    elif _is_torchvision(case.net) and _last_map(case) == (1, 1):
+    elif is_from_library(case.net) and _last_map(case) == (1, 1):
         yield WRONG_INPUT_SIZE.found(f"{seen} end as a map of 1 x 1 point", _resize(expected or 224))
     if len(sizes) == 2 and not 0.66 < min(sizes[0]) / min(sizes[1]) < 1.5:
         yield WRONG_INPUT_SIZE.found(f"{seen}, validation images of {sizes[1][0]} x {sizes[1][1]}")
@@ -138,10 +139,6 @@ def _trained_size(net: nn.Module) -> tuple[int | None, bool]:
         if isinstance(module, models.EfficientNet) and module.features[0][0].out_channels == 16:
             return 64, False  # the bundled efficientnet_mini; no network of torchvision is as narrow
     return None, False
-
-
-def _is_torchvision(net: nn.Module) -> bool:
-    return any(type(module).__module__.startswith("torchvision.models.") for module in net.modules())
 
 
 def _last_map(case: Case) -> tuple[int, int] | None:

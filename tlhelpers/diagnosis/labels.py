@@ -81,14 +81,22 @@ def examine_labels(case: Case) -> Iterator[Finding]:
             continue  # soft labels have no number that could be wrong
         low, high = int(labels.min()), int(labels.max())
         seen = f"{part.name} labels run from {low} to {high}, {source}"
-        if low >= 1 and high == classes and (is_whole or low == 1):
+        is_gapless = is_whole and len(labels.unique()) == high - low + 1
+        # a head with one score more than there are classes takes labels from 1 without an error
+        is_hidden = low == 1 and high == classes - 1 > 1 and is_gapless and not part.classes and _never_0(case)
+        if low >= 1 and high == classes and (is_whole or low == 1) or is_hidden:
             yield FROM_1.found(seen)
             return
-        if is_whole and not part.classes and len(labels.unique()) == high + 1:
-            continue  # 0, 1, 2, ... without a gap are good labels: if there are fewer scores, the head is too small
         if low < 0 or high >= classes:
-            yield OUT_OF_RANGE.found(f"{seen}: 0 to {classes - 1} can be used")
+            head_too_small = low == 0 and is_gapless and not part.classes
+            fix = f"tl.replace_head(model, num_classes={high + 1}), if there are so many" if head_too_small else None
+            yield OUT_OF_RANGE.found(f"{seen}: 0 to {classes - 1} can be used", fix)
             return
+
+
+def _never_0(case: Case) -> bool:
+    counts = [_counts(part) for part in case.parts]
+    return all(found is not None and found[0] == 0 for found in counts)
 
 
 def _number_of_classes(case: Case) -> tuple[int | None, str]:
@@ -110,13 +118,12 @@ def examine_counts(case: Case) -> Iterator[Finding]:
     total = max([len(names or []), *(len(found) for found in counts.values())])
     if names is not None and total > len(names):
         names = None  # labels beyond the names are another finding, and the names may not belong to them
+    wrong = list(examine_labels(case))
     for name, found in counts.items():
         found = F.pad(found, (0, max(0, total - len(found))))
         missing = (found == 0).nonzero().flatten().tolist()
-        if missing == [0] and "labels-from-1" in [finding.code for finding in examine_labels(case)]:
-            continue
-        if missing:
-            which = ", ".join(names[label] if names else str(label) for label in missing[:5])
+        if missing and not wrong:  # wrong numbers leave others without images
+            which = ", ".join(names[label] if names else f"number {label}" for label in missing[:5])
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             worth = MISSING if name == "training" else replace(MISSING, severity="note")
             yield worth.found(f"no {name} image of {len(missing)} of {len(found)} classes: {which}{more}")

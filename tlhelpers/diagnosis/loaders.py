@@ -111,7 +111,7 @@ def examine_order(case: Case) -> Iterator[Finding]:
     yield from _training_order(case.train)
     if case.val is not None and draws_at_random(case.val):
         sampler = sampler_of(case.val)
-        drawn = f"the sampler is {type(sampler).__name__}"
+        drawn = f"the order is drawn by {type(sampler).__name__}"
         repeats = (
             isinstance(sampler, WeightedRandomSampler) or isinstance(sampler, RandomSampler) and sampler.replacement
         )
@@ -158,7 +158,7 @@ def examine_mixing(case: Case) -> Iterator[Finding]:
         return
     if isinstance(getattr(case.val.loader, "collate_fn", None), MixingCollate):
         yield VALIDATION_MIXED.found(
-            f"its collate_fn is {case.val.loader.collate_fn}", "make_loader(val_set, batch_size=64)"
+            f"its collate_fn is {case.val.loader.collate_fn}", "tl.make_loader(val_set, batch_size=64)"
         )
         return
     labels = [labels for _, labels in case.val.batches(2) if labels.ndim == 2 and labels.is_floating_point()]

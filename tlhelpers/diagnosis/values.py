@@ -27,8 +27,8 @@ NORMALIZED_TWICE = Diagnosis(
     "normalized-twice",
     "error",
     "the images are normalised twice",
-    "The second Normalize takes numbers around zero for pixels: everything ends far below zero with several times the "
-    "spread that the network knows.",
+    "The second Normalize takes numbers around zero for pixels: the mean ends below zero and the spread four times "
+    "too wide for the network.",
     "keep one v2.Normalize, the last step of the transform; weights.transforms() has one already",
     "lesson 01, section 8",
 )
@@ -96,7 +96,7 @@ def examine_values(case: Case) -> Iterator[Finding]:
     by_part = [(part, _values(part), normalizes_of(part)) for part in case.parts]
     # what the network starts with: from scratch, values from 0 to 1 are no mistake, but on one side only they are
     bare = [not steps and values.between_0_and_1 for _, values, steps in by_part]
-    expected = looks_trained(case.net) or not all(bare)
+    expected = looks_pretrained(case.net) or not all(bare)
     expected = expected and not _normalizes_itself(case.net)
     for _, values, steps in by_part:
         finding = _judged(values, steps) if steps else _judged_unseen(values, expected)
@@ -176,6 +176,20 @@ def _near(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 def _row(values: Tensor) -> str:
     return "(" + ", ".join(f"{value:.3g}" for value in values.flatten().tolist()) + ")"
+
+
+def looks_pretrained(net: nn.Module) -> bool:
+    """Whether somebody else has trained it: a trained network of a known library, or one that is partly frozen.
+
+    An own network that was trained from 0..1 on has learned to live with it.
+    """
+    frozen = any(not parameter.requires_grad for parameter in net.parameters())
+    return looks_trained(net) and (frozen or is_from_library(net))
+
+
+def is_from_library(net: nn.Module) -> bool:
+    """Whether it is, or holds, a network of torchvision or timm."""
+    return any(type(module).__module__.startswith(("torchvision.models.", "timm.")) for module in net.modules())
 
 
 def looks_trained(net: nn.Module) -> bool:
