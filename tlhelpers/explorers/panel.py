@@ -105,7 +105,7 @@ class Panel:
         values = self.values
         if self._paused or values == self._drawn:  # controls that move each other would draw the same twice
             return
-        # with torch loaded, Python's search for unused objects takes up to half a second: it waits for the picture
+        # with torch loaded, Python's search for unused objects takes longer than a drawing: it waits for the picture
         collecting = gc.isenabled()
         gc.disable()
         try:
