@@ -70,6 +70,17 @@ class Explorer:
             self.page.wait_for_timeout(50)
         return True
 
+    def settled(self) -> dict:
+        """What is shown once nothing changes any more: picture and status come one after the other."""
+        seen = [{}]
+
+        def quiet() -> bool:
+            seen.append(self.shown())
+            return seen[-1] == seen[-2] and seen[-1]["loaded"]
+
+        self.wait(quiet)
+        return seen[-1]
+
     def explore(self) -> Explored:
         """Look at the panel, reach every control with Tab, then move each by mouse and by keyboard."""
         report = Explored(self.title)
@@ -96,9 +107,11 @@ class Explorer:
                 name = "a track"
             elif not name:
                 report.findings.append(f"a control without a name: {role or control['kind']}")
-            for by in ("mouse",) if control["kind"] == "track" else ("mouse", "keyboard"):
-                self.move(control, name or role, by, report)
-            if control["kind"] == "list":
+            self.move(control, name or role, "mouse", report, turns=(1, -1))
+            back_by = "mouse" if control["kind"] == "track" else "keyboard"
+            self.move(control, name or role, back_by, report, turns=(-1, 1))  # back to where it was
+            if control["kind"] == "list" and control["mark"] == self.controls()[0]["mark"]:
+                # what the panel is about, and which other controls it has: every entry, with what it brings
                 for _ in range(self.locate(control).evaluate("list => list.options.length")):
                     self.move(control, name or role, "mouse", report)
                     self.move_the_rest(done, report)
@@ -117,12 +130,12 @@ class Explorer:
     def label(self, mark: str) -> str:
         return repr(name_of(self.page, self.panel.locator(f"[data-control='{mark}']"))[1])
 
-    def move(self, control: dict, name: str, by: str, report: Explored) -> None:
+    def move(self, control: dict, name: str, by: str, report: Explored, turns: tuple = (1, -1)) -> None:
         element, before = self.locate(control), self.shown()
-        if not element.is_visible() and control["kind"] != "track":
+        if element.bounding_box() is None or (not element.is_visible() and control["kind"] != "track"):
             return  # hidden by its own first move
         value = element.evaluate("courseTests.value")
-        for turn in (1, -1):  # at its end already? then the other way
+        for turn in turns:  # at its end already? then the other way
             (by_mouse if by == "mouse" else by_keyboard)(self.page, element, control["kind"], turn)
             if control["kind"] == "button" or element.evaluate("courseTests.value") != value:
                 break
@@ -132,8 +145,7 @@ class Explorer:
         if not self.wait(lambda: differences(before, self.shown())):
             report.findings.append(f"nothing answers when {name!r} is moved by {by}")
             return
-        self.wait(lambda: self.shown()["loaded"])
-        now = self.shown()
+        now = self.settled()
         if now["status"].startswith("Not drawn:"):
             report.findings.append(f"{name!r} moved by {by}: {now['status']}")
         changed = differences(before, now)
