@@ -255,6 +255,7 @@ def test_the_head_must_fit_the_classes():
 def test_a_model_that_cannot_be_run():
     report = doctor(mlp(), loader(), None, adamw(mlp()))
     assert report.worst == "error" and "RuntimeError" in report["model-fails"].seen
+    assert {"size of the head: the model cannot be run.", "head and loss: the model cannot be run."} < {*report.skipped}
     bytes_ = TensorDataset((images().tensors[0] * 50).byte(), images().tensors[1])
     report = doctor(fresh(), loader(bytes_))
     assert "v2.ToDtype" in report["model-fails"].fix and "uint8" in report["model-fails"].seen
@@ -452,6 +453,13 @@ def test_a_hundred_times_the_rate_and_a_thousandth_of_it(make, right):
     report = on_rows(right / 1000, make)
     assert report.codes == ["rate-too-low"] and f"{right / 1000:g}" in report["rate-too-low"].seen
     assert on_rows(1e-9, make).codes == on_rows(0.0, make).codes == ["rate-too-low"]
+
+
+def test_a_usual_rate_is_not_called_too_low_because_a_small_head_starts_slowly():
+    rows = loader(TensorDataset(features().features[:, :8], features().labels), 20)
+    for lr, codes in ((1e-4, []), (1e-5, ["rate-too-low"])):
+        head = nn.Linear(8, CLASSES)
+        assert on_steps(head, rows, None, adamw(head, lr)).codes == codes
 
 
 @pytest.mark.parametrize("setup, factor", [(all_at_one_rate, 100), (gradual_phase, 100), (all_at_one_rate, 1e-3)])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..models import device_of
 from .case import CannotTell, Case
+from .network import scores_of
 from .report import Diagnosis, Finding
 
 SOFTMAX_BEFORE_CROSS_ENTROPY = Diagnosis(
@@ -50,11 +51,8 @@ def examine_loss(case: Case) -> Iterator[Finding]:
     last = _last_softmax(case.net)
     by_whom = f"its last layer is {last}" if last else "they are made in its forward function"
     if takes == "scores" and given == "probabilities":
-        fix = None
-        if last and _name(case.loss) != "CrossEntropyLoss":
-            fix = "leave the Softmax out of the model"
         yield SOFTMAX_BEFORE_CROSS_ENTROPY.found(
-            f"each row of the model's outputs adds up to 1, {by_whom}; the loss is {_name(case.loss)}", fix=fix
+            f"each row of the model's outputs adds up to 1, {by_whom}; the loss is {_name(case.loss)}"
         )
     if takes == "scores" and given == "log-probabilities":
         yield LOG_SOFTMAX_BEFORE_CROSS_ENTROPY.found(
@@ -72,7 +70,7 @@ def examine_loss(case: Case) -> Iterator[Finding]:
 
 def what_the_model_gives(case: Case) -> str:
     """Return "scores", "probabilities" or "log-probabilities", by the sums of the first batch's rows in eval mode."""
-    scores = case.scores
+    scores = scores_of(case)
     if scores.shape[1] < 2:
         raise CannotTell("the model gives a single score")
     if not torch.isfinite(scores).all():
@@ -91,7 +89,7 @@ def what_the_loss_takes(case: Case) -> str | None:
     A loss with a softmax of its own does not notice; negative log-likelihood falls by 3. That holds for class weights,
     label smoothing, functions and lambdas too. Raises `CannotTell` with the message of a loss that cannot be computed.
     """
-    rows, width = 4, case.scores.shape[1]
+    rows, width = 4, scores_of(case).shape[1]
     device = device_of(case.net)
     scores = torch.randn(rows, width, generator=torch.Generator().manual_seed(0)).to(device)
     labels = (torch.arange(rows) % width).to(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
@@ -158,7 +158,7 @@ def examine_forward(case: Case) -> Iterator[Finding]:
 
 def examine_head(case: Case) -> Iterator[Finding]:
     """Hold the width of the scores against the classes of the data."""
-    width, labels = case.scores.shape[1], case.train.batch[1]
+    width, labels = scores_of(case).shape[1], case.train.batch[1]
     named = next((part.classes for part in case.parts if part.classes), None)
     if isinstance(case.loss, (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss)):
         raise CannotTell(f"{type(case.loss).__name__} does not take one score per class")
@@ -183,6 +183,16 @@ def _wrong_size(case: Case, width: int, count: int, what: str) -> Finding:
         except CourseError:
             fix = f"give the model's last layer {count} outputs"
     return HEAD_SIZE.found(f"the model gives {width} scores, {what}", fix=fix)
+
+
+def scores_of(case: Case) -> Tensor:
+    """The scores of the first batch, as `case.scores`; why there are none is said once, by `model-fails`."""
+    try:
+        return case.scores
+    except CannotTell as reason:
+        if reason.__cause__ is None:
+            raise
+        raise CannotTell("the model cannot be run") from reason
 
 
 def few(names: list[str], most: int = 3) -> str:

@@ -13,9 +13,11 @@ from ..evaluation import to_device
 from ..freezing import train_mode, trainable_parameters
 from ..models import device_of
 from .case import CannotTell, Case
+from .network import scores_of
 from .schedules import planned_peaks
 
-BATCHES, IMAGES, ROWS = 4, 16, 128  # what is read: at most so many batches, of so many images or rows of features each
+BATCHES = 4  # read at most, and of each at most so many small images, large images (over 128 pixels), rows of features
+SMALL, LARGE, ROWS = 16, 8, 128
 
 
 @dataclass
@@ -88,7 +90,8 @@ def first_batches(case: Case) -> list[tuple[Tensor, Tensor]]:
     """The first batches, cut to a size that takes seconds, without those of a single image: BatchNorm needs two."""
     if not trainable_parameters(case.net):
         raise CannotTell("nothing trains")
-    most = IMAGES if case.train.batch[0].ndim == 4 else ROWS
+    inputs, _ = case.train.batch
+    most = ROWS if inputs.ndim != 4 else SMALL if inputs.shape[-1] <= 128 else LARGE
     found = [(inputs[:most], labels[:most]) for inputs, labels in case.train.batches(BATCHES)]
     found = [batch for batch in found if len(batch[1]) > 1]
     if not found:
@@ -100,7 +103,7 @@ def planned_run(case: Case) -> Run:
     """The steps as they are planned, taken once and remembered with the case."""
     if "planned" not in vars(case):
         batches, rates = first_batches(case), None if case.optimizer is None else planned_peaks(case)
-        _ = case.scores  # CannotTell with the model's message when it cannot be run
+        scores_of(case)  # CannotTell when the model cannot be run
         try:
             case.planned = take_steps(case, batches, rates)
         except Exception as error:
