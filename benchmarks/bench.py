@@ -39,6 +39,7 @@ ITEMS = {
     "gradual": ("bench_caching", "Gradual unfreezing"),
     "images": ("bench_images", "From files to batches"),
     "imports": ("bench_course", "The import"),
+    "explorers": ("explorers", "The explorers"),
     "gpu": ("bench_gpu", "On a graphics card"),
     "lessons": ("bench_course", "The lessons"),
 }

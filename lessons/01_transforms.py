@@ -390,6 +390,17 @@ plt.show()
 # If your own plots look like the middle one, nothing is wrong with the training. Somebody forgot to denormalise.
 
 # %% [markdown]
+# Every transform you have met is in the list below. Move its numbers, look at the twelve results, and ask of each
+# setting: could you still name the class?
+
+# %%
+tl.explore_augmentation(raw, index=train_index[219])
+
+# %% [markdown]
+# *What the figure shows:* the flower before and after one transform, and twelve looks at it. The line below the picture
+# makes the same transform; copy it into your own pipeline.
+
+# %% [markdown]
 # ### Whose statistics?
 #
 # Two answers are common. **The backbone's**: the numbers it was pretrained with. **Your own**: measured on your

@@ -543,6 +543,18 @@ tl.check("05.4", cutmix)
 # </details>
 
 # %% [markdown]
+# One image of each class, mixed by hand. Push CutMix's box into a corner and compare the λ asked for with the λ
+# counted. Then let Beta(α, α) draw it.
+
+# %%
+one_of_each = small_train[::10]  # ten images per class, sorted: images and labels
+tl.explore_mixing(*one_of_each, names, mean=mean, std=std, method="CutMix")
+
+# %% [markdown]
+# *What the figure shows:* two flowers, their mixture, the soft label as a bar, and how often Beta(α, α) draws each λ.
+# The label follows the pixels that were really pasted.
+
+# %% [markdown]
 # ## 5 · Mixing in the loader
 #
 # torchvision has both as `v2.MixUp` and `v2.CutMix`. They take a *batch*, not an image, so they cannot stand in the
