@@ -90,7 +90,9 @@ class Explorer:
         if not all(self.shown()["alts"]) or not self.shown()["status"]:
             report.findings.append("a picture without alt text, or no status")
         report.findings += self.unreached()
-        self.move_the_rest(set(), report)
+        done: set[str] = set()
+        self.move_the_rest(done, report)
+        self.walk_first_list(done, report)
         if not report.moves:
             report.findings.append("nothing could be moved")
         elif not any(move.picture for move in report.moves) or not any(move.status for move in report.moves):
@@ -110,11 +112,15 @@ class Explorer:
             self.move(control, name or role, "mouse", report, turns=(1, -1))
             back_by = "mouse" if control["kind"] == "track" else "keyboard"
             self.move(control, name or role, back_by, report, turns=(-1, 1))  # back to where it was
-            if control["kind"] == "list" and control["mark"] == self.controls()[0]["mark"]:
-                # what the panel is about, and which other controls it has: every entry, with what it brings
-                for _ in range(self.locate(control).evaluate("list => list.options.length")):
-                    self.move(control, name or role, "mouse", report)
-                    self.move_the_rest(done, report)
+
+    def walk_first_list(self, done: set[str], report: Explored) -> None:
+        """A list at the top says what the panel is about: choose every entry, move the controls that come with it."""
+        first = self.controls()[0]
+        if first["kind"] == "list":
+            name = name_of(self.page, self.locate(first))[1]
+            for _ in range(self.locate(first).evaluate("list => list.options.length")):
+                self.move(first, name, "mouse", report)
+                self.move_the_rest(done, report)
 
     def unreached(self) -> list[str]:
         """Which controls the Tab key does not reach from the first one on."""

@@ -35,7 +35,7 @@ flowers = tl.five_flowers(course, transform=weights.transforms())
 few = torch.utils.data.Subset(flowers, range(0, 600, 20))
 images, labels = (torch.stack([few[i][0] for i in range(8)]), torch.tensor([few[i][1] for i in range(8)]))
 model = models.get_model("resnet10", weights=weights)
-tl.replace_head(model, 5)""",
+_ = tl.replace_head(model, 5)""",
     "tl.explore_augmentation(tl.five_flowers(course))",
     "tl.explore_mixing(images, labels, flowers.classes, mean, std)",
     "tl.explore_freezing(model, images)",
