@@ -119,7 +119,7 @@ def examine_rates(case: Case) -> Iterator[Finding]:
     if not max(rate for rate, moved in zip(peaks, moves, strict=True) if moved) > 0:
         yield RATE_TOO_LOW.found("the rates of all groups that train are 0")
         return
-    if _leaps(case, run, [run.losses[0]], run.tested[0], 1.5, 20):
+    if _leaps(case, run, [run.losses[0]], run.tested[0], 1.5, 10):
         finding = _too_high(case, run, peaks, moves)
         if finding is not None:
             yield finding
@@ -132,37 +132,39 @@ def _leaps(case: Case, run: Run, losses: list[float], tested: float, times: floa
     """Is a loss that many times as high as without these rates, and worse than guessing?
 
     The loss in eval mode may leap for a while at good rates too, as BatchNorm's running statistics lag behind: it
-    counts only when it leaps very far and the loss in train mode rises with it.
+    counts only when it leaps very far and the loss in train mode rises with it, or is beyond all measure already.
     """
     if not run.finite:
         return True
-    if max(run.losses) < math.log(case.scores.shape[1]):
+    guessing = math.log(case.scores.shape[1])
+    if max(run.losses) < guessing:
         return False
     here = max(run.losses) / max(losses)
-    return here >= times or (run.tested[1] >= times_tested * tested and here >= 1.2)
+    higher = here >= 1.2 or run.losses[0] > 4 * guessing
+    return here >= times or (run.tested[1] >= times_tested * tested and higher)
 
 
 def _too_high(case: Case, run: Run, peaks: list[float], moves: list[bool]) -> Finding | None:
-    """The finding, if the leap is a matter of the rate and a large one; it names the group that is to blame."""
+    """The finding, if the leap is a matter of the rate and large; it names the group that is to blame."""
     batches = first_batches(case)
-    low = take_steps(case, batches, [rate / 100 for rate in peaks])
+    still = take_steps(case, batches, [rate / 10**6 for rate in peaks])
     worst = f"{max(run.losses):.3g}" if run.finite else "a number that is not finite"
-    if not low.finite:
-        return LOSS_NOT_FINITE.found(f"within {len(run.losses)} steps, also at a hundredth of the rates")
-    if not _leaps(case, run, low.losses, max(low.tested), 4, 100):
+    if not still.finite:
+        return LOSS_NOT_FINITE.found(f"within {len(run.losses)} steps, also at a millionth of the rates")
+    if not _leaps(case, run, still.losses, still.tested[1], 4, 100):
         return None
     rates = sorted({rate for rate, moved in zip(peaks, moves, strict=True) if moved}, reverse=True)
     guilty, fix = rates[0], None
     if len(rates) > 1:
-        for rate in rates[:3]:  # lower one alone: is all well?
-            alone = take_steps(case, batches, [other / 100 if other == rate else other for other in peaks])
-            if not _leaps(case, alone, low.losses, max(low.tested), 4, 100):
+        for rate in rates[:3]:  # one group rests: is all well?
+            alone = take_steps(case, batches, [other / 10**6 if other == rate else other for other in peaks])
+            if not _leaps(case, alone, still.losses, still.tested[1], 4, 100):
                 guilty = rate
                 break
         place = peaks.index(guilty)
         fix = f"optimizer.param_groups[{place}]['lr'] = {guilty / 100:g}  # a group's own lr wins over the optimizer's"
     seen = f"{_group_at(case, peaks, guilty)} learns at {guilty:g}: within {len(run.losses)} steps on a copy the loss"
-    seen += f" goes from {run.losses[0]:.3g} to {worst}, at a hundredth of the rates to {max(low.losses):.3g} at most"
+    seen += f" goes from {run.losses[0]:.3g} to {worst}; without learning it is {max(still.losses):.3g} at most"
     if run.finite and run.tested[1] > 10 * max(run.losses):
         seen += f"; in eval mode to {run.tested[1]:,.0f}"
     return RATE_TOO_HIGH.found(seen, fix=None if case.scheduler is not None else fix)
