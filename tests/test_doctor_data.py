@@ -645,6 +645,20 @@ def _most_alike(squares, pairs=150):
     return lookalikes._aligned(squares[places // len(squares)], squares[places % len(squares)]).max().item()
 
 
+@pytest.mark.parametrize(("kept", "share"), [(1.0, 0.9), (0.95, 0.8), (0.9, 0.5)])
+def test_how_much_may_be_cut_off_a_copy(tmp_path, kept, share):
+    place, found = np.random.default_rng(0), 0
+    files = [tl.image_folder(FLOWERS).samples[i][0] for i in range(0, 600, 15)]
+    for file in files:
+        image = Image.open(file)
+        side = round(96 * kept)
+        left, top = (int(number) for number in place.integers(0, 97 - side, 2))
+        image.crop((left, top, left + side, top + side)).resize((70, 70)).save(tmp_path / "copy.jpg", quality=50)
+        pair = [lookalikes._square_of(str(name))[None] for name in (file, tmp_path / "copy.jpg")]
+        found += bool(lookalikes._aligned(*pair) > lookalikes.ALIKE)
+    assert found / len(files) > share
+
+
 @pytest.mark.real_data
 def test_photographs_are_not_taken_for_copies(model, real_data):
     sides = [tl.image_folder(real_data / "hymenoptera" / side, EVAL) for side in ("train", "val")]

@@ -27,8 +27,8 @@ NORMALIZED_TWICE = Diagnosis(
     "normalized-twice",
     "error",
     "the images are normalised twice",
-    "The second Normalize takes numbers around zero for pixels: the mean ends below zero and the spread four times "
-    "too wide for the network.",
+    "The second Normalize takes numbers around zero for pixels: the mean ends below zero and the spread is over four "
+    "times what the network knows.",
     "keep one v2.Normalize, the last step of the transform; weights.transforms() has one already",
     "lesson 01, section 8",
 )
