@@ -96,6 +96,6 @@ def planned_peaks(case: Case) -> list[float]:
     now = [float(group["lr"]) for group in case.optimizer.param_groups]
     if not has_rates(case):
         return now
-    steps = min(steps_of_run(case).values(), default=None) or end_of(case.scheduler) or DRY_STEPS
+    steps = max(steps_of_run(case).values(), default=None) or end_of(case.scheduler) or DRY_STEPS
     planned = dry_run(case.optimizer, case.scheduler, min(steps, 2000))
     return [max(rates) for rates in zip(now, *planned, strict=True)]
