@@ -443,6 +443,19 @@ plt.show()
 # the rate is high, the scheduler lowers the momentum, the optimiser's memory of earlier gradients.)
 
 # %% [markdown]
+# Design a schedule yourself: the curves come from PyTorch's own schedulers, and the code below the picture makes them.
+#
+# **Predict:** what does a warm-up of half the training do to the last steps?
+
+# %%
+batches = len(loaders(0)[0])
+tl.explore_schedules(model, epochs=epochs, batches=batches, rate=head_rate, factor=factor)
+
+# %% [markdown]
+# *What the figure shows:* the learning rate of each stage over the steps, for the settings of the controls. On a plain
+# axis you see how small the stem's rate is, on the logarithmic one that all groups share one shape.
+
+# %% [markdown]
 # **Exercise 03.4: How long is the schedule?** `OneCycleLR` must know its length in advance. Too short is an error in
 # mid-training, too long ends before the rate has come down. Write `total_steps_for`, for a loader that keeps its short
 # last batch. Use arithmetic; no loader is at hand.

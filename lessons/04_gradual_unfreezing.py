@@ -202,6 +202,18 @@ for net in (new_model(), tl.pretrained(course, "efficientnet_mini", num_classes=
 # In both networks the late stages hold most of the parameters, so the first two steps of the staircase already
 # unfreeze the larger part. `pool` has no parameters: starting there is the same as starting at the head.
 #
+# Here is the staircase as a slider. Memory and time of a training step were measured on your machine just now.
+#
+# **Predict:** which step of the slider adds most memory, and which most time?
+
+# %%
+tl.explore_freezing(tl.unfreeze_from(new_model(), "head"), train_images[:, 0])
+
+# %% [markdown]
+# *What the figure shows:* for each stage its parameters, whether it trains, the mode of its BatchNorm, and what a step
+# costs when everything from there on trains. Times of a busy computer jump about: trust the large differences. Choose
+# `model.train()` in the list, and frozen stages begin to drift (section 5).
+#
 # **Exercise 04.1 (bug hunt): the staircase upside down.** `staircase(model)` should list the stages in the order in
 # which gradual unfreezing starts its phases: the head first, then one stage more each time, without stages that have
 # no parameters. This one begins at the wrong end, so its first phase trains everything.

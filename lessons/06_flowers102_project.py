@@ -698,6 +698,17 @@ for name, network in networks.items():
 # in the corner, and too weak to prove that there is none.
 
 # %% [markdown]
+# Browse the mistakes, the surest first; the Grad-CAM of the chosen image stands beside it. Ask for the true class as
+# well, and see whether the map moves. **Predict:** do sure mistakes look at the flower?
+
+# %%
+tl.explore_predictions(final, val_flowers, classes, predictions, only="wrong", at=stage)
+
+# %% [markdown]
+# *What the figure shows:* wrong predictions on validation images; one of them large, with its Grad-CAM and the three
+# classes it holds most likely. These are validation images: to improve a model, look at no test image.
+
+# %% [markdown]
 # ## 10 · Hand it over
 #
 # We save the model in the same folder `checkpoints/`: the weights, and what nobody should have to guess, which are the
