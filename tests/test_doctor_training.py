@@ -188,7 +188,7 @@ def test_eval_mode_matters_where_something_in_it_trains():
     (model, batches, _, optimizer), _ = gradual_phase()
     assert "eval-mode" not in quick(model, batches, None, optimizer)
     report = quick(model.eval(), batches, None, optimizer)
-    assert report.codes == ["eval-mode"] and "3 BatchNorm" in report["eval-mode"].seen
+    assert report.codes == ["eval-mode"] and "3 layers (BatchNorm" in report["eval-mode"].seen
     # a linear head on a frozen body is the same in both modes
     assert quick(fresh(start="head").eval(), batches).codes == []
     assert quick(mlp().eval(), loader(features(), 20)).codes == ["eval-mode"]  # dropout
@@ -347,14 +347,14 @@ def test_a_parameter_that_is_listed_twice():
     assert quick(model, loader(), None, optimizer).codes == []
     optimizer.param_groups[0]["params"].append(model.fc.weight)  # add_param_group would refuse it
     report = quick(model, loader(), None, optimizer)
-    assert report.codes == ["listed-twice"] and report["listed-twice"].seen == "1 parameters: fc.weight"
+    assert report.codes == ["listed-twice"] and report["listed-twice"].seen == "1 parameter: fc.weight"
 
 
 def test_decay_on_norm_and_bias_is_a_note_where_it_was_chosen():
     model = fresh()
     report = quick(model, loader(), None, adamw(model, weight_decay=0.05))
     assert report.codes == ["decay-on-norm-and-bias"] and report.worst == "note"
-    assert report["decay-on-norm-and-bias"].seen.startswith("0.05 on 12 norm layers and 1 biases: bn1")
+    assert report["decay-on-norm-and-bias"].seen.startswith("0.05 on 12 norm layers and 1 bias: bn1")
     sgd = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=1e-4)
     assert quick(model, loader(), None, sgd).codes == ["decay-on-norm-and-bias"]
     assert quick(model, loader(), None, adamw(model)).codes == []  # AdamW's default of 0.01
@@ -416,7 +416,8 @@ def test_schedulers_without_an_end():
     decay = lambda optimizer: lr_scheduler.ExponentialLR(optimizer, gamma=0.5)  # noqa: E731
     plateau = lr_scheduler.ReduceLROnPlateau
     assert on_schedule(step(3), 10, "epoch").codes == on_schedule(decay, 10, "epoch").codes == []
-    assert on_schedule(step(30), 10, "epoch").codes == ["scheduler-too-long"]
+    report = on_schedule(step(30), 10, "epoch")
+    assert report.codes == ["scheduler-too-long"] and "needs 31 steps" in report["scheduler-too-long"].seen
     assert on_schedule(plateau, 10, "epoch").codes == []
     report = on_schedule(decay, 10, "batch")  # 0.5 ** 40
     assert report.codes == ["scheduler-too-short"]

@@ -97,14 +97,16 @@ def examine_modes(case: Case) -> Iterator[Finding]:
     trains = sum(wanted.values())
     # eval mode of some layers alone may be meant: fit(..., batchnorm="eval")
     if asleep and len(asleep) == trains and not net.training:
-        yield EVAL_MODE.found(f"{len(asleep)} BatchNorm or dropout layers that should be in train mode: {few(asleep)}")
+        yield EVAL_MODE.found(
+            f"{counted(len(asleep), 'layer')} (BatchNorm, dropout) that should be in train mode: {few(asleep)}"
+        )
     drifting = [
         name
         for name, (module, training) in modes.items()
         if isinstance(module, _BatchNorm) and module.track_running_stats and training and not wanted[name]
     ]
     if drifting:
-        yield FROZEN_BATCHNORM_DRIFTS.found(f"{len(drifting)} frozen layers in train mode: {few(drifting)}")
+        yield FROZEN_BATCHNORM_DRIFTS.found(f"{counted(len(drifting), 'frozen layer')} in train mode: {few(drifting)}")
 
 
 def examine_freezing(case: Case) -> Iterator[Finding]:
@@ -116,7 +118,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
     hidden = [name for name, p in parameters.items() if p.requires_grad and "requires_grad_" in vars(p)]
     if hidden:
         yield FREEZE_WITHOUT_EFFECT.found(
-            f"requires_grad_ was assigned to, and {len(hidden)} parameters train on: {few(hidden)}"
+            f"requires_grad_ was assigned to; still in training: {counted(len(hidden), 'parameter')}, {few(hidden)}"
         )
     flagged = {
         name: sum(p.requires_grad for p in module.parameters())
@@ -127,7 +129,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
         if count:
             where = f"model.{name}" if name else "model"
             yield FREEZE_WITHOUT_EFFECT.found(
-                f"{where}.requires_grad = False set an attribute of the module; its {count} parameters train on",
+                f"{where}.requires_grad = False set an attribute of the module; still in training: {counted(count, 'parameter')}",
                 fix=f"tl.freeze({where})",
             )
     if not any(p.requires_grad for p in parameters.values()):
@@ -136,7 +138,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
         held = {id(p) for group in case.optimizer.param_groups for p in group["params"]}
         left = [name for name, p in parameters.items() if id(p) in held and not p.requires_grad and p.grad is not None]
         if left:
-            yield LEFTOVER_GRADIENT.found(f"{len(left)} frozen parameters in the optimizer: {few(left)}")
+            yield LEFTOVER_GRADIENT.found(f"{counted(len(left), 'frozen parameter')} in the optimizer: {few(left)}")
 
 
 def examine_forward(case: Case) -> Iterator[Finding]:
@@ -193,6 +195,15 @@ def scores_of(case: Case) -> Tensor:
         if reason.__cause__ is None:
             raise
         raise CannotTell("the model cannot be run") from reason
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "parameter"), counted(2, "parameter")
+    ('1 parameter', '2 parameters')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def few(names: list[str], most: int = 3) -> str:

@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 
 from ..freezing import trainable_parameters
 from .case import CannotTell, Case
-from .network import few
+from .network import counted, few
 from .report import Diagnosis, Finding
 from .schedules import batches_of, dry_run, end_of, has_rates, needs_of, steps_of_run
 
@@ -90,7 +90,7 @@ SCHEDULER_TOO_LONG = Diagnosis(
     "scheduler-too-long",
     "warning",
     "the training is over before the scheduler",
-    "The rate does not come down to its end, and the quiet last steps, which gain most, are missing.",
+    "The rate does not come down as it was planned to: the quiet last steps, or all of its effect, are missing.",
     "steps = epochs * len(train_loader)  # when stepped after every batch, else epochs",
     "lesson 03, section 4",
 )
@@ -111,19 +111,19 @@ def examine_parameters(case: Case) -> Iterator[Finding]:
     if trainable_parameters(case.net):
         missing = [name for name, p in parameters.items() if p.requires_grad and id(p) not in ids]
         if missing:
-            yield NOT_IN_OPTIMIZER.found(f"{len(missing)} parameters: {few(missing)}")
+            yield NOT_IN_OPTIMIZER.found(f"{counted(len(missing), 'parameter')}: {few(missing)}")
         frozen = [name for name, p in parameters.items() if not p.requires_grad and id(p) in ids]
         if frozen:
-            yield FROZEN_IN_OPTIMIZER.found(f"{len(frozen)} parameters: {few(frozen)}")
+            yield FROZEN_IN_OPTIMIZER.found(f"{counted(len(frozen), 'parameter')}: {few(frozen)}")
     twice = [own.get(key, "one of another model") for key, n in Counter(map(id, held)).items() if n > 1]
     if twice:
-        yield LISTED_TWICE.found(f"{len(twice)} parameters: {few(twice)}")
+        yield LISTED_TWICE.found(f"{counted(len(twice), 'parameter')}: {few(twice)}")
     # a loss may have parameters of its own
     loss = {id(p) for p in case.loss.parameters()} if isinstance(case.loss, nn.Module) else set()
     foreign = [p for p in held if id(p) not in own and id(p) not in loss]
     if foreign:
         shapes = [str(tuple(p.shape)) for p in foreign]
-        yield FOREIGN_PARAMETERS.found(f"{len(foreign)} parameters of the shapes {few(shapes)}")
+        yield FOREIGN_PARAMETERS.found(f"{counted(len(foreign), 'parameter')} of the shape {few(shapes)}")
 
 
 def examine_decay(case: Case) -> Iterator[Finding]:
@@ -148,9 +148,11 @@ def examine_decay(case: Case) -> Iterator[Finding]:
             decays |= set(found.values())
             biases += sum(p.ndim == 1 and id(p) not in norms for p in trained)
     if decayed:
-        also = f" and {biases} biases" if biases else ""
+        also = f" and {biases} bias{'es' * (biases > 1)}" if biases else ""
         size = ", ".join(f"{decay:g}" for decay in sorted(decays))
-        yield DECAY_ON_NORM_AND_BIAS.found(f"{size} on {len(decayed)} norm layers{also}: {few(list(decayed))}")
+        yield DECAY_ON_NORM_AND_BIAS.found(
+            f"{size} on {counted(len(decayed), 'norm layer')}{also}: {few(list(decayed))}"
+        )
 
 
 def examine_scheduler(case: Case) -> Iterator[Finding]:
@@ -220,6 +222,8 @@ def _length(diagnosis: Diagnosis, case: Case, length: int, steps: int, who: str)
     name = type(case.scheduler).__name__
     argument = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max"}.get(name, "...")
     fix = f"{name}(optimizer, ..., {argument}={steps})"
+    if end_of(case.scheduler) is None:
+        return diagnosis.found(f"{name} needs {length} steps, {who} takes {steps}", fix=f"a {name} that acts sooner")
     batches = batches_of(case) or 0
     for rhythm, count in {"epoch": case.epochs or 0, "batch": (case.epochs or 0) * batches}.items():
         if count == length and count != steps:  # the length is right, for the other rhythm

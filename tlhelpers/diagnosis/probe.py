@@ -38,7 +38,7 @@ DEAD_GRADIENTS = Diagnosis(
     "They are unfrozen, and the loss does not reach them: they will never learn. Usual reasons are a detach(), "
     "no_grad() or .data on the way, a part that the forward function does not use, a ReLU after the last layer.",
     "look for detach(), torch.no_grad() and a ReLU between this part and the loss",
-    "lesson 06, section 8",
+    "lesson 06, exercise 06.5",
 )
 RATE_TOO_HIGH = Diagnosis(
     "rate-too-high",
