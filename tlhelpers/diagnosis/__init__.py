@@ -62,17 +62,20 @@ def doctor(
         raise CourseError(f'doctor: step_scheduler_every={step_scheduler_every!r} must be "epoch" or "batch".')
     train, val = Part("training", train_loader), None if val_loader is None else Part("validation", val_loader)
     case = Case(model, train, val, optimizer, loss_fn, scheduler, epochs, step_scheduler_every)
-    findings, looked_at, skipped = [], [], []
+    findings, looked_at = [], []
+    skipped: dict[str, list[str]] = {}  # reason: names of the examinations
     with preserved_modes(model), preserved_random_state(train_loader, val_loader):
         for name, examine in (pair for file in FILES for pair in file.EXAMINATIONS):
             try:
                 findings += list(examine(case))
                 looked_at.append(name)
             except CannotTell as reason:
-                skipped.append(f"{name}: {reason}.")
+                skipped.setdefault(f"{reason}.", []).append(name)
             except Exception as error:  # a set-up nobody thought of must not cost the findings of the others
-                skipped.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    return Report(tuple(findings), tuple(looked_at), tuple(skipped))
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                skipped.setdefault(reason, []).append(name)
+    reasons = tuple(f"{', '.join(names)}: {reason}" for reason, names in skipped.items())
+    return Report(tuple(findings), tuple(looked_at), reasons)
 
 
 def known_diagnoses() -> list[Diagnosis]:
