@@ -118,7 +118,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
     hidden = [name for name, p in parameters.items() if p.requires_grad and "requires_grad_" in vars(p)]
     if hidden:
         yield FREEZE_WITHOUT_EFFECT.found(
-            f"requires_grad_ was assigned to; still in training: {counted(len(hidden), 'parameter')}, {few(hidden)}"
+            f"requires_grad_ was assigned to; {counted(len(hidden), 'parameter')} still train: {few(hidden)}"
         )
     flagged = {
         name: sum(p.requires_grad for p in module.parameters())
@@ -129,7 +129,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
         if count:
             where = f"model.{name}" if name else "model"
             yield FREEZE_WITHOUT_EFFECT.found(
-                f"{where}.requires_grad = False set an attribute of the module; still in training: {counted(count, 'parameter')}",
+                f"{where}.requires_grad = False is an attribute of the module; {counted(count, 'parameter')} still train",
                 fix=f"tl.freeze({where})",
             )
     if not any(p.requires_grad for p in parameters.values()):
