@@ -129,7 +129,7 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
         if count:
             where = f"model.{name}" if name else "model"
             yield FREEZE_WITHOUT_EFFECT.found(
-                f"{where}.requires_grad = False is an attribute of the module; {counted(count, 'parameter')} still train",
+                f"{where}.requires_grad = False is a mere attribute; {counted(count, 'parameter')} still train",
                 fix=f"tl.freeze({where})",
             )
     if not any(p.requires_grad for p in parameters.values()):
