@@ -29,7 +29,7 @@ window.courseTests = (() => {
         text,
         complaints: [...cell.querySelectorAll(red)].map(e => e.textContent),
         images: output ? [...output.querySelectorAll('img')].map(image => image.naturalWidth) : [],
-        broken: /Error (displaying|creating|rendering) widget|Loading widget\.\.\.|model not found/i.test(text),
+        broken: /(Error (displaying|creating|rendering) widget|Loading widget\.\.\.|model not found|javascript error)/i.test(text),
       };
     });
   }
