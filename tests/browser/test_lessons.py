@@ -40,4 +40,4 @@ def test_a_lesson_works_in_the_browser(open_notebook, name):
             findings += [f"{explored.title}: {finding}" for finding in explored.findings]
         panel.screenshot(path=SCREENSHOTS / f"{lesson}-{kind}-{number}-moved.png")
     findings += notebook.watcher.complaints
-    assert findings == []
+    assert not findings, "\n".join(findings)

@@ -34,6 +34,6 @@ def test_all_explorers_and_a_quiz_answer_to_mouse_and_keyboard(open_notebook):
         else:
             explored = Explorer(page.page, panel).explore()
             findings += [f"{explored.title}: {finding}" for finding in explored.findings]
-            print(explored.title, *explored.moves, sep="\n    ")
         panel.screenshot(path=SCREENSHOTS / f"small-{kind}-{number}-moved.png")
-    assert findings + page.watcher.complaints == []
+    findings += page.watcher.complaints
+    assert not findings, "\n".join(findings)
