@@ -18,8 +18,10 @@ from .lab_page import NotebookPage
 HERE = Path(__file__).parent
 COURSE = HERE.parents[1]
 SCREENSHOTS = COURSE / "build" / "browser"
-# No name is looked up: what asks another host gets an answer at once, and it is no.
-OPTIONS = ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+OPTIONS = [
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # other hosts do not exist
+    "--disable-dev-shm-usage",  # in a container that memory is small
+]
 SIZE = {"width": 1280, "height": 1400}
 
 
@@ -63,6 +65,8 @@ def context(program):
     """A browser window with nothing stored in it."""
     from playwright.sync_api import sync_playwright
 
+    for old in SCREENSHOTS.glob("failed-*.png"):
+        old.unlink()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         context = browser.new_context(viewport=SIZE)
