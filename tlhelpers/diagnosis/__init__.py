@@ -1,7 +1,8 @@
 """The training doctor: `tl.doctor(model, train_loader, ...)` names what is wrong with a set-up before it is run.
 
-Each file examines one side of it and starts with the diagnoses it can make: images, loaders, labels, sharing (of images
-between training and validation), network, losses, optimizers, probe (a few steps on a copy).
+Each file examines one side of it and starts with the diagnoses it can make: images (and values), loaders, labels, sharing
+of images between training and validation, network, losses, optimizers, probe (a few steps on a copy). The other files
+hold what they need: case (what was given), report, samples, lookalikes, schedules, steps.
 """
 
 from __future__ import annotations
