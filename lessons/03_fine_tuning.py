@@ -213,7 +213,7 @@ for name, pair in caches.items():
 # %%
 for rate in (low_rate, 100 * low_rate):
     patient = tl.train_mode(fresh(0))
-    report = tl.doctor(patient, *loaders(0), torch.optim.AdamW(patient.parameters(), lr=rate, weight_decay=0))
+    report = tl.doctor(patient, *loaders(0), torch.optim.AdamW(patient.parameters(), lr=rate))
     print(f"rate {rate:g}: {report.codes or 'nothing wrong'}")
 
 # %% [markdown]
