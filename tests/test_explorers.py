@@ -332,6 +332,24 @@ def test_large_photographs_are_reduced_first():
     assert "before, 128 x 96 pixels" in panel.picture.alt and panel.controls["size"].max == 96
 
 
+def test_a_source_that_draws_random_numbers_keeps_them():
+    class Restless:
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return Image.new("RGB", (32, 32), (int(255 * torch.rand(())), random.randrange(255), 0)), 0
+
+    before = all_states()
+    explore_augmentation(Restless()).set(index=1)
+    assert all_states() == before
+
+
+def test_a_picture_of_a_few_pixels_is_refused():
+    with pytest.raises(CourseError, match="picture 0 has 5 x 40 pixels"):
+        explore_augmentation(Image.new("RGB", (5, 40)))
+
+
 def test_looking_at_augmentation_changes_nothing():
     tl.seed_everything(1)
     before = all_states()

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as F
 
 from ..plots import _classes_of, _picture, _statistics
-from ..session import CourseError
+from ..session import CourseError, random_state_kept
 from ..transforms import denormalize
 from .panel import Panel, Picture, button, choice, slider, switch
 from .paper import write
@@ -49,9 +49,12 @@ def explore_augmentation(source: Any, transform: str = "RandomResizedCrop", inde
 
     @functools.lru_cache(maxsize=64)
     def opened(number: int) -> tuple[Image.Image, str]:
-        return _open(source, number, side)
+        with random_state_kept():  # the source's own transform may be random
+            return _open(source, number, side)
 
     first, _ = opened(index)  # a source that cannot be shown says so here, not behind a control
+    if min(first.size) < 16:
+        raise CourseError(f"picture {index} has {first.width} x {first.height} pixels, too few to see anything in it.")
     controls = _controls(transform, index, len(source), min(first.size))
 
     def draw(transform: str, index: int, again: int, **values: Any) -> Picture:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..explain import _network
 from ..freezing import count_parameters
 from ..models import Stage, unwrap
+from ..plots import BLUE, GREEN, ORANGE, SKY
 from .cost import MakeOptimizer, StepCost, batchnorms, step_costs
 from .panel import Panel, Picture, choice, slider
 from .paper import bar, fitted, write
@@ -18,7 +19,6 @@ from .paper import bar, fitted, write
 RIGHT, PLAIN = "tl.train_mode(model)", "model.train()"
 TOP, ROW, BAND = 42, 26, "#DCE6EF"  # pixels, and the colour of the row in use
 LEFT, NORM, MEMORY, TIME = 62, 226, 330, 476  # where the columns begin
-BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"  # as in plots.py, which would load matplotlib
 KINDS = (
     ("kept", "for backward", SKY, ""),
     ("gradients", "gradients", ORANGE, "."),

@@ -188,5 +188,5 @@ def _captioned(picture: Picture, title: str) -> Image.Image:
     page.paste(image, (0, 0))
     for row_number, line in enumerate(lines):
         write(page, (8, image.height + 6 + 19 * row_number), line)
-    # a third of the bytes, in a notebook that everybody clones; the other methods lose the colours of thin lines
+    # 256 colours: fewer bytes in a notebook that everybody clones; the other methods lose the colours of thin lines
     return page.quantize(256, method=Image.Quantize.MAXCOVERAGE)

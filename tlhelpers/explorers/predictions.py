@@ -102,7 +102,7 @@ class _Browser:
             _images(predictions, dataset, differ[:1])  # another order is refused here, whatever page is open
         self.shares = np.asarray(predictions.probabilities, dtype=float)
         self.sure = self.shares[np.arange(self.count), self.predicted]
-        # pictures of the size they are shown in: a thousand of them take 60 MB
+        # pictures of the size they are shown in: a thousand of them are 1000 x 122 x 122 x 3 bytes, 45 MB
         self.opened = functools.lru_cache(maxsize=1000)(self._open)
         self.heat = functools.lru_cache(maxsize=1000)(self._heat)
         self.opened(0)  # images that cannot be shown say so here, not behind a control

@@ -206,7 +206,7 @@ def _figure(
         if log:  # the last steps of some schedules go down by powers of ten and would flatten all the rest
             slowest = min(max(column) for column in columns)
             ax.set_ylim(bottom=max(min(map(min, columns)) * 0.8, slowest / 1000))
-            ax.yaxis.set_minor_locator(NullLocator())  # they and raised exponents took half of the drawing time
+            ax.yaxis.set_minor_locator(NullLocator())  # with raised exponents they are slow to draw
             ax.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
         else:
             ax.set_ylim(bottom=0)
