@@ -12,7 +12,7 @@ from course_address import ROOT
 
 sys.path.append(str(ROOT))
 from tlhelpers.diagnosis import Diagnosis, known_diagnoses  # noqa: E402 - found after the line above
-from tlhelpers.diagnosis.report import SEVERITIES  # noqa: E402
+from tlhelpers.diagnosis.report import SEVERITIES, is_code  # noqa: E402
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 START, END = "<!-- made by scripts/write_doctor.py: start -->", "<!-- made by scripts/write_doctor.py: end -->"
@@ -49,7 +49,9 @@ def entry(diagnosis: Diagnosis) -> str:
 
 
 def code(fix: str) -> str:
-    """A fix in backticks, as many as it takes."""
+    """A fix that is code in backticks, as many as it takes; a sentence as it is."""
+    if not is_code(fix):
+        return f"{fix[0].upper()}{fix[1:]}."
     return f"`` {fix} ``" if "`" in fix else f"`{fix}`"
 
 

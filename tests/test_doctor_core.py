@@ -42,16 +42,23 @@ def test_the_report_is_sorted_and_answers_questions():
 
 def test_the_report_says_in_text_what_why_and_fix():
     text = str(Report((GOOD_TO_KNOW.found("23:50"), BAD.found("smoke")), skipped=("rates: no optimizer was given.",)))
-    assert text.startswith("The doctor found 1 error and 1 note, the worst first.")
+    assert text.startswith("The doctor found 1 error, 1 note, the worst first.")
     for part in ("on-fire: it burns", "seen: smoke", "why:  Fire is hot.", "fix:  water & sand", "#on-fire"):
         assert part in text
     assert text.index("on-fire") < text.index("late") and text.endswith("Not looked at: rates: no optimizer was given.")
     assert all(len(line) <= 110 for line in text.splitlines())
 
 
+def test_a_single_finding_has_no_order_and_long_lines_are_broken():
+    report = Report((GOOD_TO_KNOW.found("23:50"),), skipped=("rates: " + "far too long " * 12,))
+    assert str(report).startswith("The doctor found 1 note.\n")
+    assert max(map(len, str(report).splitlines())) <= 110
+
+
 def test_the_table_escapes_what_it_shows():
     html = Report((BAD.found("1 < 2"),))._repr_html_()
     assert "it burns &lt;b&gt;" in html and "1 &lt; 2" in html and "water &amp; sand" in html
+    assert "docs/troubleshooting.md" in html and "<code" not in html.split("</table>")[0].split("water")[1]
     assert html.count("<tr>") == 2 and 'scope="col"' in html and ">error<" in html
 
 

@@ -123,7 +123,8 @@ class Report:
         if not self.findings:
             return f"The doctor found nothing wrong. Looked at: {', '.join(self.looked_at)}."
         counts = [f"{n} {name}{'s' if n > 1 else ''}" for name in SEVERITIES if (n := self._count(name))]
-        return f"The doctor found {' and '.join(counts)}, the worst first."
+        order = ", the worst first" if len(self.findings) > 1 else ""
+        return f"The doctor found {', '.join(counts)}{order}."
 
     def _count(self, severity: str) -> int:
         return sum(finding.severity == severity for finding in self.findings)
@@ -132,8 +133,8 @@ class Report:
         return [f"Not looked at: {reason}" for reason in self.skipped]
 
     def __str__(self) -> str:
-        first = fill(self._first_line(), WIDTH)
-        return "\n\n".join([first, *map(str, self.findings), *self._last_lines()])
+        first, last = fill(self._first_line(), WIDTH), [fill(line, WIDTH) for line in self._last_lines()]
+        return "\n\n".join([first, *map(str, self.findings), *last])
 
     __repr__ = __str__
 
@@ -146,13 +147,29 @@ class Report:
         heads = "".join(f'<th scope="col" {cell}>{name}</th>' for name in ("", "what", "why it hurts", "fix"))
         rows = "".join(_row(finding, cell) for finding in self.findings)
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-        return "".join([f"<p>{escape(self._first_line())}</p>", table, *lines])
+        page = f"<p>Each name is explained in <code>{PAGE}</code>.</p>"
+        return "".join([f"<p>{escape(self._first_line())}</p>", table, page, *lines])
+
+
+def is_code(fix: str) -> bool:
+    """Whether a fix is Python that can be pasted, and not a sentence.
+
+    >>> is_code("tl.train_mode(model)"), is_code("keep one of the two")
+    (True, False)
+    """
+    try:
+        compile(fix, "fix", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _row(finding: Finding, cell: str) -> str:
     known = finding.diagnosis
     what = f"<b>{escape(known.title)}</b><br>{escape(finding.seen)}"
     why = f"{escape(known.why)}<br><small>{escape(known.lesson)}; <code>{escape(finding.code)}</code></small>"
-    fix = f"<code>{escape(finding.fix)}</code>"
+    fix = escape(finding.fix)
+    if is_code(finding.fix):  # it may break anywhere: otherwise a long line takes the room of the other columns
+        fix = f'<code style="overflow-wrap:anywhere; white-space:normal">{fix}</code>'
     columns = (f"<b>{finding.severity}</b>", what, why, fix)
     return "<tr>" + "".join(f"<td {cell}>{column}</td>" for column in columns) + "</tr>"
