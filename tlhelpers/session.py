@@ -118,6 +118,10 @@ def random_state_kept() -> Iterator[None]:
 
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    # where CUDA sleeps, a seed waits there for its first use, and any torch.manual_seed replaces it
+    waiting = getattr(torch.cuda, "_lazy_seed_tracker", None)
+    seeds = None if waiting is None else dict(vars(waiting))
     try:
         yield
     finally:
@@ -126,6 +130,10 @@ def random_state_kept() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+        if seeds is not None:
+            vars(waiting).update(seeds)
 
 
 def network_available(url: str | None = None, timeout: float = 5.0) -> bool:

@@ -1,8 +1,9 @@
 """The training doctor: `tl.doctor(model, train_loader, ...)` names what is wrong with a set-up before it is run.
 
-Each file examines one side of it and starts with the diagnoses it can make: images (and values), loaders, labels, sharing
-of images between training and validation, network, losses, optimizers, probe (a few steps on a copy). The other files
-hold what they need: case (what was given), report, samples, lookalikes, schedules, steps.
+Each file examines one side of it and starts with the diagnoses it can make: images (and values), loaders, labels,
+sharing of images between training and validation, network, losses, optimizers, schedulers, probe (a few steps on a
+copy). The others hold what these need: case (what was given), report, words, samples, lookalikes, schedules, steps and
+copies.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import nn
 
 from ..freezing import preserved_modes, preserved_random_state
 from ..session import CourseError
-from . import images, labels, loaders, losses, network, optimizers, probe, sharing
-from .case import CannotTell, Case, Part
+from . import images, labels, loaders, losses, network, optimizers, probe, schedulers, sharing
+from .case import CannotTell, Case, Failed, Part
 from .report import Diagnosis, Finding, Report
 
 __all__ = ["Diagnosis", "Finding", "Report", "doctor", "known_diagnoses"]
 
-FILES = (images, loaders, labels, sharing, network, losses, optimizers, probe)
+FILES = (images, loaders, labels, sharing, network, losses, optimizers, schedulers, probe)
 
 
 def doctor(
@@ -40,7 +41,8 @@ def doctor(
     The more is given, the more is examined; `loss_fn` defaults to cross-entropy as in `fit`, `epochs` and
     `step_scheduler_every` ("epoch" or "batch") are those of the run that the scheduler was planned for. It takes
     seconds: a few batches are read, and a few steps are taken on a copy. Nothing changes: weights, buffers, gradients,
-    modes, optimizer and random states, the loaders' as well, are bit for bit as before.
+    modes, optimizer and random states, the loaders' as well, are bit for bit as before. Random numbers that a dataset
+    or a transform of your own keeps to itself (a Generator it holds) are not covered: reading moves them.
 
     Returns a `Report`: `report.codes` are the names of the findings, the worst first; `"not-normalized" in report`
     asks for one. A report without findings says that none of the known mistakes was seen, not that all is well.
@@ -63,20 +65,23 @@ def doctor(
         raise CourseError(f'doctor: step_scheduler_every={step_scheduler_every!r} must be "epoch" or "batch".')
     train, val = Part("training", train_loader), None if val_loader is None else Part("validation", val_loader)
     case = Case(model, train, val, optimizer, loss_fn, scheduler, epochs, step_scheduler_every)
-    findings, looked_at = [], []
+    findings, looked_at, failed = [], [], 0
     skipped: dict[str, list[str]] = {}  # reason: names of the examinations
     with preserved_modes(model), preserved_random_state(train_loader, val_loader):
         for name, examine in (pair for file in FILES for pair in file.EXAMINATIONS):
             try:
-                findings += list(examine(case))
+                for finding in examine(case):
+                    findings.append(finding)  # one by one: what is found before an error is kept
                 looked_at.append(name)
             except CannotTell as reason:
                 skipped.setdefault(f"{reason}.", []).append(name)
+                failed += isinstance(reason, Failed)
             except Exception as error:  # a set-up nobody thought of must not cost the findings of the others
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 skipped.setdefault(reason, []).append(name)
+                failed += 1
     reasons = tuple(f"{', '.join(names)}: {reason}" for reason, names in skipped.items())
-    return Report(tuple(findings), tuple(looked_at), reasons)
+    return Report(tuple(findings), tuple(looked_at), reasons, failed)
 
 
 def known_diagnoses() -> list[Diagnosis]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,13 +14,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..evaluation import class_names, known_labels, to_device
-from ..freezing import preserved_random_state
+from ..freezing import preserved_modes, preserved_random_state
 from ..models import device_of, unwrap
 from ..pipeline import innermost
+from .copies import copy_of_both
+
+MOST, MOST_ROWS = 32, 128  # images or rows of features that are read of a batch, at most
+LARGE = 16  # images of more than 128 pixels that are run through the network
+PLANNED = 16  # batches of a loader, at most; of a list all can be had
 
 
 class CannotTell(Exception):
     """An examination has nothing to look at; the message says why. The report lists it under "not looked at"."""
+
+
+class Failed(CannotTell):
+    """An examination has all it needs and cannot be made: nobody knows what it would have found."""
 
 
 @dataclass
@@ -47,7 +57,8 @@ class Part:
     @cached_property
     def classes(self) -> list[str] | None:
         """The class names, None when the dataset does not list them."""
-        return class_names(self.loader)
+        names = class_names(self.loader)  # Imagenette has a tuple of synonyms for each class
+        return names and [", ".join(name) if isinstance(name, tuple) else str(name) for name in names]
 
     @cached_property
     def labels(self) -> Tensor | None:
@@ -61,14 +72,16 @@ class Part:
         return self.batches(1)[0]
 
     def batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
-        """The first `count` batches, or all where there are fewer. No worker is started, no random number is used up.
+        """The first `count` batches, or all where there are fewer, each cut to MOST images or MOST_ROWS rows.
 
-        Raises `CannotTell` when the loader yields nothing, or no pairs of tensors.
+        Images beyond that are not even read. No worker is started, no random number is used up. Raises `CannotTell`
+        when the loader yields nothing, or no pairs of tensors.
         """
-        if len(self._taken) < count and not self._is_all:
-            with preserved_random_state(self.loader):
-                self._taken = [batch for _, batch in zip(range(count), self._fresh(), strict=False)]
-            self._is_all = len(self._taken) < count
+        with preserved_random_state(self.loader):
+            if self._source is None:
+                self._source = self._fresh()
+            for batch in islice(self._source, max(0, count - len(self._taken))):  # each is read once
+                self._taken.append(batch)
         for batch in self._taken[:count]:
             pair = isinstance(batch, (tuple, list)) and len(batch) == 2
             if not pair or not all(isinstance(part, Tensor) for part in batch):
@@ -78,9 +91,9 @@ class Part:
         return [tuple(batch) for batch in self._taken[:count]]
 
     _taken: list = field(default_factory=list, repr=False)
-    _is_all: bool = field(default=False, repr=False)
+    _source: Iterator | None = field(default=None, repr=False)
 
-    def _fresh(self) -> Iterable:
+    def _fresh(self) -> Iterator:
         loader = self.loader
         if not isinstance(loader, DataLoader):
             yield from loader
@@ -90,10 +103,19 @@ class Part:
             twin._iterator, twin.num_workers = None, 0
             yield from twin
             return
-        for indices in loader.batch_sampler:
+        # the order of all that is ever read is drawn at once: between two reads the random states are put back
+        order = list(islice(loader.batch_sampler, PLANNED))
+        for indices in order:
+            few = indices[: self._most(indices[0])] if len(indices) > MOST else indices
             together = getattr(loader.dataset, "__getitems__", None)
-            samples = together(indices) if together else [loader.dataset[index] for index in indices]
+            samples = together(few) if together else [loader.dataset[index] for index in few]
             yield loader.collate_fn(samples)
+
+    def _most(self, index: int) -> int:
+        """How many samples of a batch are read: images cost time, rows of numbers do not."""
+        first = self.loader.dataset[index]
+        inputs = first[0] if isinstance(first, (tuple, list)) and first else None
+        return MOST_ROWS if isinstance(inputs, Tensor) and inputs.ndim == 1 else MOST
 
     def samples(self, count: int) -> list[tuple[Any, Any]]:
         """Up to `count` samples (image, label) spread evenly over the dataset, through its transform, not collated.
@@ -147,19 +169,34 @@ class Case:
         return max(known) if known else None
 
     @cached_property
+    def labels_that_occur(self) -> set[int] | None:
+        """The labels of all samples; fewer than the names where a Subset holds some classes only. None: not known."""
+        if any(part.labels is None for part in self.parts):
+            return None
+        return {label for part in self.parts for label in part.labels.unique().tolist()}
+
+    @cached_property
     def scores(self) -> Tensor:
         """(N, C) what the model gives for the first training batch in eval mode, float32 on the CPU.
 
         Raises `CannotTell` with the model's own message when it cannot be run on it.
         """
-        model, _ = self.copied()
         inputs = self.train.batch[0]
+        inputs = inputs[: LARGE if inputs.ndim == 4 and inputs.shape[-1] > 128 else MOST]
         try:
-            with torch.no_grad():
+            model = self.copied()[0]
+        except CannotTell:
+            model = self.net  # looked at as it is, and put back
+        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        try:
+            with torch.no_grad(), preserved_modes(model):
                 scores = model.eval()(to_device(inputs, device_of(model)))
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise CannotTell(f"the model cannot be run on the first training batch ({reason})") from error
+        finally:
+            for buffer, value in buffers:
+                buffer.data.copy_(value)
         if not isinstance(scores, Tensor) or scores.ndim != 2:
             shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise CannotTell(f"the model gives {shape}, not one row of class scores per image")
@@ -168,9 +205,14 @@ class Case:
     def copied(self) -> tuple[nn.Module, torch.optim.Optimizer | None]:
         """A copy of the network with an optimizer that holds the copy's parameters: to be trained and thrown away.
 
-        Gradients are not copied. Hooks of the original are, as deepcopy does.
+        Gradients are not copied; hooks are, and what they append to is their own (copies.py). Raises `Failed` for a
+        model that cannot be copied.
         """
-        # one deepcopy of both: parameters that the optimizer shares with the model are shared in the copy too
-        model, optimizer = copy.deepcopy((self.net, self.optimizer))
+        try:
+            model, optimizer = copy_of_both(self.net, self.optimizer)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:120]
+            what = "the model" if self.optimizer is None else "the model or its optimizer"
+            raise Failed(f"{what} cannot be copied: {reason}") from error
         model.zero_grad(set_to_none=True)
         return model, optimizer

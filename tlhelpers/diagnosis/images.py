@@ -22,6 +22,7 @@ from .values import (
     PIXELS_0_255,
     WRONG_STATISTICS,
     examine_values,
+    has_just_begun,
     is_from_library,
     looks_trained,
 )
@@ -115,7 +116,7 @@ def examine_size(case: Case) -> Iterator[Finding]:
         wrong = next(size for size in sizes if size != (expected, expected))
         fails = replace(WRONG_INPUT_SIZE, severity="error")
         yield fails.found(f"images of {wrong[0]} x {wrong[1]} pixels, {type(case.net).__name__} takes {expected} only")
-    elif not looks_trained(case.net):
+    elif not looks_trained(case.net) or has_just_begun(case.net):
         pass  # without pretrained filters every size that runs is right
     elif expected and not 0.66 * expected < min(height, width) <= 2 * expected:
         yield WRONG_INPUT_SIZE.found(f"{seen}, the bundled network was trained at {expected}", _resize(expected))

@@ -14,7 +14,7 @@ from torch.utils.data import WeightedRandomSampler
 
 from .case import CannotTell, Case, Part
 from .report import Diagnosis, Finding
-from .samples import labels_of, places_of, sampler_of
+from .samples import are_mixed, are_shares, labels_of, places_of, sampler_of
 
 OUT_OF_RANGE = Diagnosis(
     "labels-out-of-range",
@@ -72,11 +72,9 @@ RATIO = 10  # images of the largest class for one of the smallest, from which a 
 def examine_labels(case: Case) -> Iterator[Finding]:
     """Class numbers below 0 or above the last class, of both sides."""
     classes, source = _number_of_classes(case)
-    if classes is None:
-        return
     for part in case.parts:
         try:
-            labels, is_whole = labels_of(part)
+            labels, is_whole = _labels(case, part)
         except CannotTell:
             continue  # soft labels have no number that could be wrong
         low, high = int(labels.min()), int(labels.max())
@@ -94,31 +92,48 @@ def examine_labels(case: Case) -> Iterator[Finding]:
             return
 
 
+def _labels(case: Case, part: Part) -> tuple[Tensor, bool]:
+    """`labels_of` without those that the loss passes over (-100, or its ignore_index)."""
+    labels, is_whole = labels_of(part)
+    labels = labels[labels != setting_of(case.loss, "ignore_index", -100)]
+    if not len(labels):
+        raise CannotTell(f"the loss ignores all {part.name} labels")
+    return labels, is_whole
+
+
 def _never_0(case: Case) -> bool:
-    counts = [_counts(part) for part in case.parts]
+    counts = [_counts(case, part) for part in case.parts]
     return all(found is not None and found[0] == 0 for found in counts)
 
 
-def _number_of_classes(case: Case) -> tuple[int | None, str]:
-    """How many classes labels may name, and who says so: the names, else the scores that the model gives."""
+def _number_of_classes(case: Case) -> tuple[int, str]:
+    """How many classes labels may name, and who says so: the names, else the scores that the model gives.
+
+    Raises `CannotTell` for one score per image, which may stand for two classes or for a number.
+    """
     for part in case.parts:
         if part.classes:
             return len(part.classes), f"the data name {len(part.classes)} classes"
-    try:
-        outputs = case.scores.shape[1]
-    except CannotTell:
-        return None, ""
+    outputs = case.scores.shape[1]
+    if outputs == 1:
+        raise CannotTell("the model gives one score per image, which says nothing about the number of classes")
     return outputs, f"the model gives {outputs} scores"
 
 
 def examine_counts(case: Case) -> Iterator[Finding]:
     """How many images each class has: in training far apart or none, in validation none."""
-    counts = {part.name: found for part in case.parts if (found := _counts(part)) is not None}
+    counts = {part.name: found for part in case.parts if (found := _counts(case, part)) is not None}
     names = next((part.classes for part in case.parts if part.classes), None)
-    total = max([len(names or []), *(len(found) for found in counts.values())])
+    occurring = max([0, *(len(found) for found in counts.values())])
+    if names is not None and occurring < len(names) and _width(case) == occurring:
+        names = names[:occurring]  # the first classes of a larger set, and a head for these: nothing is missing
+    total = max(len(names or []), occurring)
     if names is not None and total > len(names):
         names = None  # labels beyond the names are another finding, and the names may not belong to them
-    wrong = list(examine_labels(case))
+    try:
+        wrong = list(examine_labels(case))
+    except CannotTell:
+        wrong = []
     for name, found in counts.items():
         found = F.pad(found, (0, max(0, total - len(found))))
         missing = (found == 0).nonzero().flatten().tolist()
@@ -131,22 +146,31 @@ def examine_counts(case: Case) -> Iterator[Finding]:
         yield from _imbalance(case, counts["training"], names)
 
 
-def _counts(part: Part) -> Tensor | None:
+def _width(case: Case) -> int | None:
+    try:
+        return case.scores.shape[1]
+    except CannotTell:
+        return None
+
+
+def _counts(case: Case, part: Part) -> Tensor | None:
     """(classes,) images of each class that the loader visits; None unless all labels are known."""
     try:
-        labels, is_whole = labels_of(part)
+        labels, is_whole = _labels(case, part)
     except CannotTell:
         return None
     return torch.bincount(labels) if is_whole and labels.min() >= 0 else None
 
 
 def _imbalance(case: Case, counts: Tensor, names: list[str] | None) -> Iterator[Finding]:
-    weights = getattr(case.loss, "weight", None)
+    weights = setting_of(case.loss, "weight")
     sampler = sampler_of(case.train)
     if isinstance(sampler, WeightedRandomSampler):  # how often each class is drawn, not how often it is there
         places, drawn = places_of(case.train), torch.as_tensor(sampler.weights, dtype=torch.float64)
+        labels, drawn = labels_of(case.train)[0], drawn[torch.as_tensor(places)]
         shares = torch.zeros(len(counts), dtype=torch.float64)
-        shares.index_add_(0, labels_of(case.train)[0], drawn[torch.as_tensor(places)])
+        counted = labels != setting_of(case.loss, "ignore_index", -100)
+        shares.index_add_(0, labels[counted], drawn[counted])
     else:
         shares = counts.double()
     if isinstance(weights, Tensor) and len(weights) >= len(shares):
@@ -161,6 +185,8 @@ def _imbalance(case: Case, counts: Tensor, names: list[str] | None) -> Iterator[
 
 def examine_soft_labels(case: Case) -> Iterator[Finding]:
     """Shares of classes for a loss or a validation that needs numbers; smoothing on top of smoothing."""
+    if isinstance(case.loss, (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MultiLabelSoftMarginLoss)):
+        return  # several yes or no per image
     soft = _soft(case.train)
     if soft is not None and _needs_indices(case.loss):
         name = getattr(case.loss, "__name__", type(case.loss).__name__)
@@ -171,7 +197,7 @@ def examine_soft_labels(case: Case) -> Iterator[Finding]:
         total = 1 - (1 - share) * (1 - in_loss)
         yield SMOOTHED_TWICE.found(f"by {share:.2g} in the labels and by {in_loss:g} in the loss, {total:.2g} in all")
     judged = None if case.val is None else _soft(case.val)
-    if judged is not None and not _is_mixed(judged):
+    if judged is not None and not are_mixed(judged).any():
         milder = replace(NEED_INDICES, severity="warning")
         yield milder.found(f"validation labels of shape {tuple(judged.shape)}: one row of shares per image")
 
@@ -179,15 +205,7 @@ def examine_soft_labels(case: Case) -> Iterator[Finding]:
 def _soft(part: Part) -> Tensor | None:
     """(N, classes) soft labels of the first batches, None for class numbers."""
     labels = [labels for _, labels in part.batches(4)]
-    if not all(some.ndim == 2 and some.is_floating_point() and some.shape[1] > 1 for some in labels):
-        return None
-    return torch.cat(labels).float().cpu()
-
-
-def _is_mixed(soft: Tensor) -> bool:
-    # one-hot and smoothed rows have one large share and equal ones otherwise
-    others = soft.sort(dim=1).values[:, :-1]
-    return bool((others[:, -1] - others[:, 0] > 1e-4).any())
+    return torch.cat(labels).float().cpu() if all(are_shares(some) for some in labels) else None
 
 
 def _smoothing(soft: Tensor) -> float:
@@ -201,10 +219,21 @@ def _smoothing(soft: Tensor) -> float:
     return min(1.0, lowest.mean().item() * soft.shape[1])
 
 
+def setting_of(loss: Any, name: str, default: Any = None) -> Any:
+    """A setting of a loss module or of a functools.partial of a loss function.
+
+    >>> setting_of(partial(F.cross_entropy, label_smoothing=0.1), "label_smoothing")
+    0.1
+    """
+    while isinstance(loss, partial):
+        if name in loss.keywords:
+            return loss.keywords[name]
+        loss = loss.func
+    return getattr(loss, name, default)
+
+
 def _label_smoothing(loss: Any) -> float:
-    value = (
-        loss.keywords.get("label_smoothing", 0) if isinstance(loss, partial) else getattr(loss, "label_smoothing", 0)
-    )
+    value = setting_of(loss, "label_smoothing", 0)
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 

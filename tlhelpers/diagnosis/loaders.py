@@ -17,7 +17,7 @@ from ..freezing import preserved_random_state
 from ..mixing import MixingCollate
 from .case import CannotTell, Case, Part
 from .report import Diagnosis, Finding
-from .samples import BATCHES, all_steps, draws_at_random, labels_of, places_of, sampler_of
+from .samples import BATCHES, all_steps, are_mixed, are_shares, draws_at_random, labels_of, places_of, sampler_of
 
 VALIDATION_AUGMENTED = Diagnosis(
     "validation-augmented",
@@ -147,7 +147,10 @@ def _labels_in_order(part: Part, in_order: bool) -> tuple[Tensor, str]:
         labels = torch.cat([labels for _, labels in part.batches(BATCHES)])
         labels, is_whole = labels.argmax(1) if labels.ndim == 2 else labels, False
     if in_order and not is_whole:  # the first batches of a sorted dataset may all be of one class
-        labels = torch.as_tensor([int(label) for _, label in part.samples(2 * LOOKS)])
+        labels = [torch.as_tensor(label) for _, label in part.samples(2 * LOOKS)]
+        if not all(label.numel() == 1 for label in labels):
+            raise CannotTell("an image has several labels, so there is no order of classes")
+        labels = torch.as_tensor([int(label) for label in labels])
         return labels, f"{len(labels)} images from the first to the last"
     return labels, f"{len(labels)} images" if is_whole else f"the first {len(labels)} images"
 
@@ -161,11 +164,9 @@ def examine_mixing(case: Case) -> Iterator[Finding]:
             f"its collate_fn is {case.val.loader.collate_fn}", "tl.make_loader(val_set, batch_size=64)"
         )
         return
-    labels = [labels for _, labels in case.val.batches(2) if labels.ndim == 2 and labels.is_floating_point()]
-    # one-hot and smoothed labels are no mixtures: all but the largest share of a row are alike there
+    labels = [labels for _, labels in case.val.batches(2) if are_shares(labels)]
     rows = torch.cat(labels) if labels else torch.zeros(0, 3)
-    others = rows.sort(dim=1).values[:, :-1]
-    mixed = int((others[:, -1:] - others[:, :1] > 1e-4).sum()) if rows.shape[1] > 2 else 0
+    mixed = int(are_mixed(rows).sum())
     if mixed:
         yield VALIDATION_MIXED.found(f"{mixed} of {len(rows)} labels are shares of two classes")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from ..models import device_of
 from .case import CannotTell, Case
+from .copies import loss_apart
 from .network import scores_of
 from .report import Diagnosis, Finding
 
@@ -95,7 +95,7 @@ def what_the_loss_takes(case: Case) -> str | None:
     labels = (torch.arange(rows) % width).to(device)
     if case.train.batch[1].ndim == 2:  # soft labels
         labels = nn.functional.one_hot(labels, width).float()
-    loss = copy.deepcopy(case.loss) if isinstance(case.loss, nn.Module) else case.loss
+    loss = loss_apart(case.loss)
     try:
         with torch.no_grad():
             change = _value(loss, scores + 3, labels) - _value(loss, scores, labels)

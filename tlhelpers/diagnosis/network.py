@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ..models import stages
 from ..session import CourseError
 from .case import CannotTell, Case
 from .report import Diagnosis, Finding
+from .words import counted, few, place
 
 EVAL_MODE = Diagnosis(
     "eval-mode",
@@ -115,25 +117,30 @@ def examine_freezing(case: Case) -> Iterator[Finding]:
     parameters = dict(net.named_parameters())
     if not parameters:
         raise CannotTell("the model has no parameters")
-    hidden = [name for name, p in parameters.items() if p.requires_grad and "requires_grad_" in vars(p)]
+    # requires_grad_, require_grad, required_grad: a parameter that nobody tampered with has no attribute of this kind
+    wrong = {name: [key for key in vars(p) if re.fullmatch(r"requ\w*_?grad\w*", key)] for name, p in parameters.items()}
+    hidden = [name for name, keys in wrong.items() if keys and parameters[name].requires_grad]
     if hidden:
+        key = wrong[hidden[0]][0]
         yield FREEZE_WITHOUT_EFFECT.found(
-            f"requires_grad_ was assigned to; {counted(len(hidden), 'parameter')} still train: {few(hidden)}"
+            f"{key} was assigned to; {counted(len(hidden), 'parameter')} still train: {few(hidden)}"
         )
     flagged = {
         name: sum(p.requires_grad for p in module.parameters())
         for name, module in net.named_modules()
         if vars(module).get("requires_grad", True) is False
     }
-    for name, count in flagged.items():
-        if count:
-            where = f"model.{name}" if name else "model"
-            yield FREEZE_WITHOUT_EFFECT.found(
-                f"{where}.requires_grad = False is a mere attribute; {counted(count, 'parameter')} still train",
-                fix=f"tl.freeze({where})",
-            )
+    places = [place(name) for name, count in flagged.items() if count]
+    if places:
+        count = sum(flagged.values())
+        yield FREEZE_WITHOUT_EFFECT.found(
+            f"requires_grad = False is a mere attribute of {few(places)}; {counted(count, 'parameter')} still train",
+            fix=f"tl.freeze({', '.join(places)})",
+        )
     if not any(p.requires_grad for p in parameters.values()):
-        yield EVERYTHING_FROZEN.found(f"all {len(parameters)} parameters have requires_grad = False")
+        last = list(parameters)[-1].rpartition(".")[0]
+        seen = f"all {len(parameters)} parameters have requires_grad = False"
+        yield EVERYTHING_FROZEN.found(seen, fix=f"tl.unfreeze({place(last)})")
     if case.optimizer is not None:
         held = {id(p) for group in case.optimizer.param_groups for p in group["params"]}
         left = [name for name, p in parameters.items() if id(p) in held and not p.requires_grad and p.grad is not None]
@@ -164,7 +171,9 @@ def examine_head(case: Case) -> Iterator[Finding]:
     named = next((part.classes for part in case.parts if part.classes), None)
     if isinstance(case.loss, (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss)):
         raise CannotTell(f"{type(case.loss).__name__} does not take one score per class")
-    if named and width != len(named):
+    if width == 1:
+        raise CannotTell("a single score may stand for two classes")
+    if named and width != len(named) and case.labels_that_occur != set(range(width)):
         yield _wrong_size(case, width, len(named), f"the data have {len(named)} classes")
     elif labels.ndim == 2 and width != labels.shape[1]:
         yield _wrong_size(case, width, labels.shape[1], f"the soft labels have {labels.shape[1]}")
@@ -195,25 +204,6 @@ def scores_of(case: Case) -> Tensor:
         if reason.__cause__ is None:
             raise
         raise CannotTell("the model cannot be run") from reason
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "parameter"), counted(2, "parameter")
-    ('1 parameter', '2 parameters')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def few(names: list[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are.
-
-    >>> few(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(str(name) or "the model" for name in names[:most]) + more
 
 
 EXAMINATIONS = (

@@ -18,10 +18,10 @@ from ..models import Stage, stages
 from ..session import CourseError
 from .case import CannotTell, Case
 from .losses import what_the_model_gives
-from .network import few
 from .report import Diagnosis, Finding
 from .schedules import planned_peaks
-from .steps import Run, first_batches, planned_run, take_steps
+from .steps import Run, first_batches, planned_run, run_at_any_rate, take_steps
+from .words import few
 
 LOSS_NOT_FINITE = Diagnosis(
     "loss-not-finite",
@@ -66,7 +66,7 @@ def examine_gradients(case: Case) -> Iterator[Finding]:
 
     One step would not do: a head that starts at zero sends none to the body until it has moved.
     """
-    run = planned_run(case)
+    run = run_at_any_rate(case)
     if not math.isfinite(run.losses[0]):
         yield LOSS_NOT_FINITE.found(f"the first loss is {run.losses[0]}; {_culprit(case)}", fix=_cure(case))
         return

@@ -85,6 +85,7 @@ class Report:
     findings: tuple[Finding, ...]
     looked_at: tuple[str, ...] = ()  # names of the examinations that were made
     skipped: tuple[str, ...] = ()  # examinations that could not be made, each with the reason
+    not_possible: int = 0  # how many of these failed, although what they look at was given
 
     def __post_init__(self) -> None:
         worst_first = sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
@@ -120,6 +121,10 @@ class Report:
         raise KeyError(code)
 
     def _first_line(self) -> str:
+        if not self.findings and self.not_possible:
+            left = f"{self.not_possible} examination{'s' * (self.not_possible > 1)} could not be made"
+            looked = f" Looked at: {', '.join(self.looked_at)}." if self.looked_at else ""
+            return f"The doctor found nothing wrong in what it could look at; {left} (see below).{looked}"
         if not self.findings:
             return f"The doctor found nothing wrong. Looked at: {', '.join(self.looked_at)}."
         counts = [f"{n} {name}{'s' if n > 1 else ''}" for name in SEVERITIES if (n := self._count(name))]

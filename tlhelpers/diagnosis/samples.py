@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -29,6 +30,20 @@ from ..mixing import MixingCollate
 from .case import CannotTell, Part
 
 BATCHES = 8  # looked at where a loader cannot be asked for single samples or for all its labels
+Answer = TypeVar("Answer")
+
+
+def remembered(ask: Callable[[Part], Answer]) -> Callable[[Part], Answer]:
+    """A question about a part whose answer is kept with the part: of a million files, each asking costs a second."""
+
+    @wraps(ask)
+    def answer(part: Part) -> Answer:
+        kept = vars(part).setdefault("_remembered", {})
+        if ask.__name__ not in kept:
+            kept[ask.__name__] = ask(part)
+        return kept[ask.__name__]
+
+    return answer
 
 
 def steps_of(transform: Any) -> list[Any]:
@@ -109,6 +124,7 @@ def sampler_of(part: Part) -> Any:
     return loader.batch_sampler.sampler if type(loader.batch_sampler) is BatchSampler else None
 
 
+@remembered
 def places_of(part: Part) -> list[int] | None:
     """Which samples of `part.dataset` the loader can visit; None where its sampler is not one of torch's."""
     sampler = sampler_of(part)
@@ -130,6 +146,7 @@ def indices_of(part: Part, places: Sequence[int]) -> list[int]:
     return list(places)
 
 
+@remembered
 def rows_of_list(part: Part) -> Tensor | None:
     """All inputs of a list of batches, one after the other; None for every other loader."""
     if not isinstance(part.loader, (list, tuple)):
@@ -137,6 +154,7 @@ def rows_of_list(part: Part) -> Tensor | None:
     return torch.cat([inputs for inputs, _ in part.batches(len(part.loader))])
 
 
+@remembered
 def labels_of(part: Part) -> tuple[Tensor, bool]:
     """(N,) class numbers of the samples the loader visits, and whether these are all. No image is opened if it can be.
 
@@ -158,14 +176,38 @@ def _numbers(labels: Tensor) -> Tensor:
     return labels.cpu().long()
 
 
+def are_shares(labels: Tensor) -> bool:
+    """Whether these are soft labels: rows of shares that add up to 1, not several yes or no for each image."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or not labels.is_floating_point() or not len(labels):
+        return False
+    return bool((labels >= 0).all() and ((labels.sum(1) - 1).abs() < 0.01).all())
+
+
+def are_mixed(soft: Tensor) -> Tensor:
+    """(N,) which rows of soft labels are mixtures: not one-hot or smoothed, where all but the largest share are alike.
+
+    >>> are_mixed(torch.tensor([[0.0, 1.0, 0.0], [0.1, 0.8, 0.1], [0.0, 0.7, 0.3]]))
+    tensor([False, False,  True])
+    """
+    if soft.shape[1] < 3:
+        return torch.zeros(len(soft), dtype=torch.bool)  # of two shares nothing tells
+    others = soft.sort(dim=1).values[:, :-1]
+    return others[:, -1] - others[:, 0] > 1e-4
+
+
 def draws_at_random(part: Part) -> bool:
     """True when one of torch's random samplers chooses the order."""
     return isinstance(sampler_of(part), (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
 
 
+@remembered
 def files_of(part: Part) -> list[str] | None:
     """The image file of each sample of the dataset inside any Subset, None when it keeps no list of files."""
-    dataset = part.inner
+    return files_in(part.inner)
+
+
+def files_in(dataset: Any) -> list[str] | None:
+    """The image file of each sample of a dataset, None when it keeps no list of files."""
     root = getattr(dataset, "root", "")
     for values in vars(dataset).values() if hasattr(dataset, "__dict__") else ():
         if not isinstance(values, (list, tuple)) or not values or len(values) != len(dataset):
@@ -175,7 +217,8 @@ def files_of(part: Part) -> list[str] | None:
             continue
         base = next((base for base in ("", root) if all(Path(base, name).is_file() for name in names)), None)
         if base is not None:
-            return [os.path.join(base, entry[0] if isinstance(entry, tuple) else entry) for entry in values]
+            files = [entry[0] if isinstance(entry, tuple) else entry for entry in values]
+            return [os.path.join(base, file) for file in files] if base else [os.fspath(file) for file in files]
     return None
 
 

@@ -23,6 +23,7 @@ NEEDS = {
     lr_scheduler.CosineAnnealingWarmRestarts: lambda scheduler: scheduler.T_0,
     lr_scheduler.StepLR: lambda scheduler: scheduler.step_size + 1,
     lr_scheduler.MultiStepLR: lambda scheduler: min(scheduler.milestones, default=0) + 1,
+    lr_scheduler.CyclicLR: lambda scheduler: round(scheduler.total_size),
     lr_scheduler.SequentialLR: lambda scheduler: scheduler._milestones[-1] + 1,
 }
 DRY_STEPS = 300  # looked ahead where nothing says how long the run is
@@ -56,11 +57,17 @@ def end_of(scheduler: Any) -> int | None:
     if isinstance(scheduler, lr_scheduler.SequentialLR):
         inner = end_of(scheduler._schedulers[-1])
         return None if inner is None else scheduler._milestones[-1] + inner
+    if isinstance(scheduler, lr_scheduler.ChainedScheduler):  # all are stepped together, the first end counts
+        ends = [end for end in map(end_of, scheduler._schedulers) if end is not None]
+        return min(ends, default=None)
     return next((getattr(scheduler, name) for kind, name in ENDS.items() if isinstance(scheduler, kind)), None)
 
 
 def needs_of(scheduler: Any) -> int | None:
     """Return how many steps a scheduler without an end needs to have its effect; None for one that always has."""
+    if isinstance(scheduler, lr_scheduler.ChainedScheduler):
+        needed = [steps for steps in map(needs_of, scheduler._schedulers) if steps is not None]
+        return max(needed, default=None)
     return next((steps(scheduler) for kind, steps in NEEDS.items() if isinstance(scheduler, kind)), None)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..evaluation import to_device
 from ..freezing import train_mode, trainable_parameters
 from ..models import device_of
-from .case import CannotTell, Case
+from .case import CannotTell, Case, Failed
+from .copies import loss_apart
 from .network import scores_of
 from .schedules import planned_peaks
 
@@ -48,14 +51,15 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
     if rates is None:
         optimizer = torch.optim.SGD(trainable_parameters(model), lr=1e-3)
         rates = [1e-3]
-    loss_fn = copy.deepcopy(case.loss) if isinstance(case.loss, nn.Module) else case.loss
+    loss_fn = loss_apart(case.loss)
     names, device, run = dict(model.named_parameters()), device_of(model), Run()
+    trained = trainable_parameters(model)
     warms_up = case.optimizer is not None and any(
         group["lr"] < rate / 2 for group, rate in zip(case.optimizer.param_groups, rates, strict=False)
     )
 
     def loss_of(batch: tuple[Tensor, Tensor], seed: int = 0) -> Tensor:
-        torch.manual_seed(seed)
+        _seed(seed, device)
         inputs, labels = batch
         labels = labels.long() if labels.ndim == 1 else labels
         return loss_fn(model(to_device(inputs, device)), labels.to(device))
@@ -65,6 +69,18 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
         train_mode(model) if training else model.eval()
         some = batches[:1] if training else batches[:2]
         return sum(loss_of(batch).item() for batch in some) / len(some)
+
+    def gradients_of(loss: Tensor) -> None:
+        # not loss.backward(): a loss may use the learner's own model too, which must not get a gradient
+        found = torch.autograd.grad(loss, trained, allow_unused=True) if loss.requires_grad else [None] * len(trained)
+        for parameter, gradient in zip(trained, found, strict=True):
+            parameter.grad = gradient
+
+    def again(batch: tuple[Tensor, Tensor], seed: int) -> float:
+        with torch.enable_grad():
+            loss = loss_of(batch, seed)
+            gradients_of(loss)
+        return loss.item()
 
     before = look(training=False)
     train_mode(model)
@@ -76,14 +92,30 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
         run.losses.append(loss.item())
         if not math.isfinite(run.losses[-1]):
             break
-        optimizer.zero_grad()
-        if loss.requires_grad:
-            loss.backward()
+        gradients_of(loss)
         run.reached |= {name for name, p in names.items() if p.grad is not None and bool(p.grad.count_nonzero())}
-        optimizer.step()
+        if _needs_closure(optimizer):
+            optimizer.step(partial(again, batch, step))
+        else:
+            optimizer.step()
     if math.isfinite(run.losses[-1]):
         run.first, run.tested = (run.losses[0], look(training=True)), (before, look(training=False))
     return run
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # not torch.manual_seed: where CUDA sleeps it replaces the seed that waits there for its first use
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its step computes the loss itself, several times: LBFGS."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def first_batches(case: Case) -> list[tuple[Tensor, Tensor]]:
@@ -96,17 +128,53 @@ def first_batches(case: Case) -> list[tuple[Tensor, Tensor]]:
     found = [batch for batch in found if len(batch[1]) > 1]
     if not found:
         raise CannotTell("the batches hold a single image each")
+    for _, labels in found:
+        if labels.ndim == 1:
+            _refuse_labels_without_a_score(case, labels)
     return found
 
 
+def _refuse_labels_without_a_score(case: Case, labels: Tensor) -> None:
+    """Raise `CannotTell` for labels that the loss could not look up: on a GPU that would end the whole session."""
+    width = scores_of(case).shape[1]
+    picks = isinstance(case.loss, (nn.CrossEntropyLoss, nn.NLLLoss)) or case.loss in (F.cross_entropy, F.nll_loss)
+    if width == 1 and not picks:
+        return  # one score for two classes, which the loss takes its own way
+    ignored = getattr(case.loss, "ignore_index", -100)
+    outside = (labels != ignored) & ((labels < 0) | (labels >= width))
+    if outside.any():
+        example = int(labels[outside][0])
+        raise CannotTell(f"a training step is not possible: label {example}, and the model gives {width} scores")
+
+
 def planned_run(case: Case) -> Run:
-    """The steps as they are planned, taken once and remembered with the case."""
+    """The steps as they are planned, taken once and remembered with the case; why they cannot be taken as well."""
     if "planned" not in vars(case):
-        batches, rates = first_batches(case), None if case.optimizer is None else planned_peaks(case)
-        scores_of(case)  # CannotTell when the model cannot be run
-        try:
-            case.planned = take_steps(case, batches, rates)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise CannotTell(f"a training step is not possible ({type(error).__name__}: {reason})") from error
+        case.planned = _run_or_reason(case, None if case.optimizer is None else planned_peaks(case))
+    if isinstance(case.planned, CannotTell):
+        raise case.planned
     return case.planned
+
+
+def run_at_any_rate(case: Case) -> Run:
+    """The planned steps; where the optimizer cannot take them, those of plain SGD."""
+    try:
+        return planned_run(case)
+    except CannotTell:
+        if case.optimizer is None:
+            raise
+        run = _run_or_reason(case, None)
+        if isinstance(run, CannotTell):
+            raise
+        return run
+
+
+def _run_or_reason(case: Case, rates: list[float] | None) -> Run | CannotTell:
+    try:
+        scores_of(case)  # CannotTell when the model cannot be run
+        return take_steps(case, first_batches(case), rates)
+    except CannotTell as reason:
+        return reason
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        return Failed(f"a training step is not possible ({type(error).__name__}: {reason})")

@@ -50,6 +50,7 @@ PIXELS_0_255 = Diagnosis(
     "lesson 01, sections 2 and 8",
 )
 IMAGES = 24  # looked at per side
+JUST_BEGUN = 20  # training steps, after which an eighth of the first BatchNorm statistics is left
 _MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
@@ -96,10 +97,14 @@ def examine_values(case: Case) -> Iterator[Finding]:
     by_part = [(part, _values(part), normalizes_of(part)) for part in case.parts]
     # what the network starts with: from scratch, values from 0 to 1 are no mistake, but on one side only they are
     bare = [not steps and values.between_0_and_1 for _, values, steps in by_part]
-    expected = looks_pretrained(case.net) or not all(bare)
-    expected = expected and not _normalizes_itself(case.net)
-    for _, values, steps in by_part:
-        finding = _judged(values, steps) if steps else _judged_unseen(values, expected)
+    takes_all = _normalizes_itself(case.net)
+    expected = (looks_pretrained(case.net) or not all(bare)) and not takes_all
+    for place, (_, values, steps) in enumerate(by_part):
+        finding = _judged(values, steps) if steps else _judged_unseen(values, expected, takes_all)
+        if finding is not None and finding.diagnosis is NOT_NORMALIZED:
+            part, others, other_steps = by_part[1 - place] if len(by_part) == 2 else (None, values, [])
+            is_fine = not others.between_0_and_1 and not (other_steps and _judged(others, other_steps))
+            finding = _without_normalize(values, part if is_fine else None, other_steps)
         if finding is not None:
             yield finding
             return  # the other side has the same fault, or one that this one explains
@@ -109,9 +114,26 @@ def examine_values(case: Case) -> Iterator[Finding]:
         yield WRONG_STATISTICS.found(f"training is normalised by {train}, validation by {val}")
 
 
-def _judged_unseen(values: _Values, expected: bool) -> Finding | None:
+def _without_normalize(values: _Values, other: Part | None, steps: list[tuple[Tensor, Tensor]]) -> Finding:
+    """Values from 0 to 1, and the line that normalises them: like the other side, if that one is normalised."""
+    seen = values.seen if other is None else f"{values.seen}; the {other.name} images differ: they are normalised"
+    if other is not None and steps:
+        mean, std = (numbers.flatten().tolist() for numbers in steps[-1])
+    elif len(values.pixels) == 3:
+        return NOT_NORMALIZED.found(seen)
+    else:  # ImageNet's numbers are for three colours
+        mean, std = values.pixels.mean(1).tolist(), values.pixels.std(1).tolist()
+    mean, std = ([round(number, 4) for number in numbers] for numbers in (mean, std))
+    return NOT_NORMALIZED.found(seen, f"v2.Normalize(mean={mean}, std={std}) as the last step, on both sides")
+
+
+def _judged_unseen(values: _Values, expected: bool, takes_all: bool) -> Finding | None:
     """No Normalize is known, it may still have run before: only the values can tell."""
     low, high = values.ends
+    if takes_all:
+        return None  # a first BatchNorm brings any values to mean 0 and spread 1
+    if low < -10 and high - low > 60:  # Normalize leaves unscaled pixels above -3
+        return WRONG_STATISTICS.found(f"{values.seen}: no pixels from 0 to 255, and not normalised")
     if values.whole or high - low > 60:
         return PIXELS_0_255.found(values.seen)
     if values.between_0_and_1:
@@ -184,7 +206,20 @@ def looks_pretrained(net: nn.Module) -> bool:
     An own network that was trained from 0..1 on has learned to live with it.
     """
     frozen = any(not parameter.requires_grad for parameter in net.parameters())
-    return looks_trained(net) and (frozen or is_from_library(net))
+    return looks_trained(net) and (frozen or is_from_library(net) and not has_just_begun(net))
+
+
+def has_just_begun(net: nn.Module) -> bool:
+    """Whether its BatchNorm statistics can be those of a random start after a few training steps.
+
+    They start at 1, and each step leaves 1 - momentum of what was there; a trained network has far smaller ones.
+    """
+    norms = [norm for norm in net.modules() if isinstance(norm, _BatchNorm) and norm.running_var is not None]
+    if not norms or norms[0].momentum is None:
+        return False
+    steps = int(norms[0].num_batches_tracked)
+    least = (1 - norms[0].momentum) ** steps * 0.999
+    return 1 <= steps <= JUST_BEGUN and all(norm.running_var.min().item() >= least for norm in norms)
 
 
 def is_from_library(net: nn.Module) -> bool:
