@@ -1,6 +1,6 @@
 """The training doctor: `tl.doctor(model, train_loader, ...)` names what is wrong with a set-up before it is run.
 
-Each file examines one side of it and starts with the diagnoses it can make: images (and values), loaders, labels,
+Each file examines one side of it and starts with the diagnoses it can make: start, images, values, loaders, labels,
 sharing of images between training and validation, network, losses, optimizers, schedulers, probe (a few steps on a
 copy). The others hold what these need: case (what was given), report, words, samples, lookalikes, schedules, steps and
 copies.
@@ -16,13 +16,13 @@ from torch import nn
 
 from ..freezing import preserved_modes, preserved_random_state
 from ..session import CourseError
-from . import images, labels, loaders, losses, network, optimizers, probe, schedulers, sharing
+from . import images, labels, loaders, losses, network, optimizers, probe, schedulers, sharing, start
 from .case import CannotTell, Case, Failed, Part
 from .report import Diagnosis, Finding, Report
 
 __all__ = ["Diagnosis", "Finding", "Report", "doctor", "known_diagnoses"]
 
-FILES = (images, loaders, labels, sharing, network, losses, optimizers, schedulers, probe)
+FILES = (start, images, loaders, labels, sharing, network, losses, optimizers, schedulers, probe)
 
 
 def doctor(
@@ -42,7 +42,7 @@ def doctor(
     `step_scheduler_every` ("epoch" or "batch") are those of the run that the scheduler was planned for. It takes
     seconds: a few batches are read, and a few steps are taken on a copy. Nothing changes: weights, buffers, gradients,
     modes, optimizer and random states, the loaders' as well, are bit for bit as before. Random numbers that a dataset
-    or a transform of your own keeps to itself (a Generator it holds) are not covered: reading moves them.
+    or a transform keeps to itself (a Generator of NumPy or torch that it holds) are not covered: reading moves them.
 
     Returns a `Report`: `report.codes` are the names of the findings, the worst first; `"not-normalized" in report`
     asks for one. A report without findings says that none of the known mistakes was seen, not that all is well.
@@ -61,6 +61,15 @@ def doctor(
             raise CourseError(f"doctor: {name} can be gone through only once, looking would use it up: a DataLoader.")
         if loader is not None and not isinstance(loader, Iterable):
             raise CourseError(f"doctor: {name} must be a DataLoader or a list of batches, not {type(loader).__name__}.")
+        if isinstance(loader, dict):
+            raise CourseError(f"doctor: {name} is a dict with {', '.join(map(repr, loader))}: hand over one of them.")
+    if isinstance(loss_fn, type):
+        raise CourseError(
+            f"doctor: loss_fn is the class {loss_fn.__name__}: write {loss_fn.__name__}(), with brackets."
+        )
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        order = "the order is model, train_loader, val_loader, optimizer, loss_fn, scheduler"
+        raise CourseError(f"doctor: optimizer is a {type(optimizer).__name__}, which holds no parameters; {order}.")
     if step_scheduler_every not in (None, "epoch", "batch"):
         raise CourseError(f'doctor: step_scheduler_every={step_scheduler_every!r} must be "epoch" or "batch".')
     train, val = Part("training", train_loader), None if val_loader is None else Part("validation", val_loader)

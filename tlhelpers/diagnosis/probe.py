@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from ..models import Stage, stages
 from ..session import CourseError
 from .case import CannotTell, Case
 from .losses import what_the_model_gives
+from .optimizers import NORMS
 from .report import Diagnosis, Finding
 from .schedules import planned_peaks
 from .steps import Run, first_batches, planned_run, run_at_any_rate, take_steps
@@ -151,14 +153,17 @@ def _too_high(case: Case, run: Run, peaks: list[float], moves: list[bool]) -> Fi
     worst = f"{max(run.losses):.3g}" if run.finite else "a number that is not finite"
     if not still.finite:
         return LOSS_NOT_FINITE.found(f"within {len(run.losses)} steps, also at a millionth of the rates")
-    if not _leaps(case, run, still.losses, still.tested[1], 4, 100):
+    scratch = _looks_new(case.net)
+    # from scratch large rates are usual and the loss leaps at first, in eval mode without any bounds
+    bounds = (30, math.inf) if scratch else (4, 100)
+    if not _leaps(case, run, still.losses, still.tested[1], *bounds):
         return None
     rates = sorted({rate for rate, moved in zip(peaks, moves, strict=True) if moved}, reverse=True)
     guilty, fix = rates[0], None
     if len(rates) > 1:
         for rate in rates[:3]:  # one group rests: is all well?
             alone = take_steps(case, batches, [other / 10**6 if other == rate else other for other in peaks])
-            if not _leaps(case, alone, still.losses, still.tested[1], 4, 100):
+            if not _leaps(case, alone, still.losses, still.tested[1], *bounds):
                 guilty = rate
                 break
         place = peaks.index(guilty)
@@ -167,7 +172,14 @@ def _too_high(case: Case, run: Run, peaks: list[float], moves: list[bool]) -> Fi
     seen += f" goes from {run.losses[0]:.3g} to {worst}; without learning it is {max(still.losses):.3g} at most"
     if run.finite and run.tested[1] > 10 * max(run.losses):
         seen += f"; in eval mode to {run.tested[1]:,.0f}"
-    return RATE_TOO_HIGH.found(seen, fix=None if case.scheduler is not None else fix)
+    known = replace(RATE_TOO_HIGH, why=f"{RATE_TOO_HIGH.why.split('.')[0]}.") if scratch else RATE_TOO_HIGH
+    return known.found(seen, fix=None if case.scheduler is not None else fix)
+
+
+def _looks_new(net: nn.Module) -> bool:
+    """Whether no norm layer has ever been trained: all their factors are 1 or 0, as they were made."""
+    norms = [m.weight for m in net.modules() if isinstance(m, NORMS) and getattr(m, "weight", None) is not None]
+    return bool(norms) and all(bool(((weight == 1) | (weight == 0)).all()) for weight in norms)
 
 
 def _group_at(case: Case, peaks: list[float], rate: float) -> str:
