@@ -25,6 +25,7 @@ from .samples import files_of, indices_of, open_small, places_of, rows_of_list
 MOST = 1024  # images per side that are compared
 SIDE = 32  # points of a small square
 PAIRS = 100  # the likeliest, that are looked at closely
+USUAL = 0.05  # of the training images may be alike among themselves, and likeness still tells copies
 ALIKE = 0.955  # likeness of two images (at most 1) above which they count as copies
 
 
@@ -36,12 +37,31 @@ def lookalikes(train: Part, val: Part, known: set[int]) -> tuple[list[tuple[int,
     (train_indices, those), (val_indices, these) = _squares(train), _squares(val)
     if _is_grey(those) or _is_grey(these):
         raise CannotTell("without colours, different images look too much alike")
-    likeness = _flattened(F.adaptive_avg_pool2d(these, 8)) @ _flattened(F.adaptive_avg_pool2d(those, 8)).T
+    likeness = _likeness(these, those)
     likeness[[row for row, index in enumerate(val_indices) if index in known]] = -1
+    rows, partners, looked_at = _pairs(likeness, these, those)
+    if rows:
+        among_themselves = _likeness(those, those).fill_diagonal_(-1)
+        alike, _, of = _pairs(among_themselves, those, those)
+        # drawings on white are alike without being copies, and copies inside training need not be on both sides
+        if len(alike) / of > max(USUAL, 0.5 * len(rows) / looked_at):
+            raise CannotTell(
+                f"of {of} training images {len(alike)} look almost the same as another training image, "
+                "so looks do not tell copies here"
+            )
+    return [(val_indices[a], train_indices[b]) for a, b in zip(rows, partners, strict=True)], len(these)
+
+
+def _likeness(first: Tensor, second: Tensor) -> Tensor:
+    return _flattened(F.adaptive_avg_pool2d(first, 8)) @ _flattened(F.adaptive_avg_pool2d(second, 8)).T
+
+
+def _pairs(likeness: Tensor, first: Tensor, second: Tensor) -> tuple[list[int], list[int], int]:
+    """Rows of `first` that are alike with one of `second`, these partners, and how many rows were looked at closely."""
     best, partner = likeness.max(dim=1)
     rows = best.argsort(descending=True)[:PAIRS]
-    alike = (_aligned(these[rows], those[partner[rows]]) > ALIKE) & (best[rows] > 0)
-    return [(val_indices[row], train_indices[partner[row]]) for row in rows[alike].tolist()], len(these)
+    alike = rows[(_aligned(first[rows], second[partner[rows]]) > ALIKE) & (best[rows] > 0)]
+    return alike.tolist(), partner[alike].tolist(), len(rows)
 
 
 def _squares(part: Part) -> tuple[list[int], Tensor]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import IterableDataset
 
-from ..pipeline import CachedImages
-from .case import Case, Part
+from .case import CannotTell, Case, Part
 from .lookalikes import lookalikes
 from .report import Diagnosis, Finding
-from .samples import files_of, holds_rows, indices_of, places_of, rows_of_list
+from .samples import files_of, holds_rows
+from .sources import Source, sources_of
 
 SHARED = Diagnosis(
     "shared-images",
@@ -38,9 +38,8 @@ NEAR_IDENTICAL = Diagnosis(
 )
 
 MOST_FILES = 20_000  # on one side, above which no file is asked for its size
-BYTES = 65_536  # of each file, read for its fingerprint
-VALUES = 1024  # of each tensor, spread over it, for its fingerprint
-FEW = 32  # values, from which a row has a fingerprint
+BYTES = 65_536  # of each file, read where sizes agree; where these agree too, the whole file is
+VALUES = 1024  # of each row in memory, spread over it; where these agree, all values are compared
 
 
 def examine_identity(case: Case) -> Iterator[Finding]:
@@ -61,15 +60,23 @@ def _shared(case: Case) -> tuple[int, list[int], str]:
 
 
 def _compared(case: Case) -> tuple[int, list[int], str]:
-    are_one = case.train.inner is not None and case.train.inner is case.val.inner
     ways = ((_numbers, "are training images"), (_files, "are training files"), (_contents, "equal training images"))
-    for identities, how in ways if are_one else ways[1:]:
-        train, val = identities(case.train, case.val), identities(case.val, case.train)
+    kinds = [{kind for source in sources_of(part) for kind in _kinds(source)} for part in case.parts]
+    if not kinds[0] & kinds[1]:
+        raise CannotTell("the two sides show no common dataset, no files and no images in memory to compare")
+    for identities, how in ways:
+        train, val = identities(case.train, case.val)
         known = set(train.values())
         twice = [index for index, identity in val.items() if identity in known]
         if twice:
-            return len(_numbers(case.val, case.train) or val), twice, how
+            return sum(len(source.indices) for source in sources_of(case.val)), twice, how
     return 0, [], ""
+
+
+def _kinds(source: Source) -> set[Hashable]:
+    """In which ways these images can be compared."""
+    kinds = {"files": source.files, "rows": source.rows}
+    return {id(source.dataset), *(kind for kind, known in kinds.items() if known is not None)}
 
 
 def _name(part: Part, index: int) -> str:
@@ -77,48 +84,83 @@ def _name(part: Part, index: int) -> str:
     return f"number {index}" if files is None else "/".join(Path(files[index]).parts[-2:])
 
 
-# each of these gives {index of an image: what tells it from others}, where it can be compared with the other side
+# each of these gives, for training and validation, {index of an image: what tells it from others} where that is known
+
+Identities = dict[int, Hashable]
 
 
-def _numbers(part: Part, other: Part) -> dict[int, Hashable]:
-    return {index: index for index in indices_of(part, places_of(part) or [])}
+def _numbers(train: Part, val: Part) -> tuple[Identities, Identities]:
+    common = {id(source.dataset) for source in sources_of(train)} & {id(source.dataset) for source in sources_of(val)}
+    return tuple(
+        {
+            index: (id(source.dataset), place)
+            for source in sources_of(part)
+            if id(source.dataset) in common
+            for index, place in zip(source.indices.tolist(), source.places.tolist(), strict=True)
+        }
+        for part in (train, val)
+    )
 
 
-def _files(part: Part, other: Part) -> dict[int, Hashable]:
-    files = files_of(part) or []
-    return {index: os.path.abspath(files[index]) for index in _numbers(part, other) if files}
+def _files(train: Part, val: Part) -> tuple[Identities, Identities]:
+    found = [
+        {
+            index: source.files[place]
+            for source in sources_of(part)
+            if source.files is not None
+            for index, place in zip(source.indices.tolist(), source.places.tolist(), strict=True)
+        }
+        for part in (train, val)
+    ]
+    if max(map(len, found)) <= MOST_FILES:  # of a million names, making each absolute takes seconds
+        found = [{index: os.path.abspath(file) for index, file in files.items()} for files in found]
+    return found[0], found[1]
 
 
-def _contents(part: Part, other: Part) -> dict[int, Hashable]:
-    """Fingerprints of tensors in memory, or of the bytes of files: equal ones are equal images (or rows)."""
-    inner, rows = part.inner, rows_of_list(part)
-    if rows is not None:
-        return _fingerprints(rows, range(len(rows)))
-    if isinstance(inner, TensorDataset):
-        return _fingerprints(inner.tensors[0], _numbers(part, other))
-    if isinstance(inner, CachedImages):
-        return _fingerprints(inner.images, _numbers(part, other))
-    files = _files(part, other)
-    if len(files) > MOST_FILES:
-        return {}
-    sizes = {os.path.getsize(file) for file in _files(other, part).values()}  # asks no file for its bytes
-    return {index: _file_fingerprint(file) for index, file in files.items() if os.path.getsize(file) in sizes}
+def _contents(train: Part, val: Part) -> tuple[Identities, Identities]:
+    """Fingerprints of rows in memory, or of files: equal ones are equal images. A quick look decides who gets more."""
+    files = _files(train, val)
+    if max(map(len, files)) > MOST_FILES:
+        files = ({}, {})
+    found: list[Identities] = [{}, {}]
+    wanted: list[set[int] | None] = [None, None]  # of each side; None stands for all
+    for look in range(3):
+        for side, part in enumerate((train, val)):
+            found[side] = _rows_seen(part, wanted[side], look)
+            for index, file in files[side].items():
+                if wanted[side] is None or index in wanted[side]:
+                    found[side][index] = _file_seen(file, look)
+        common = set(found[0].values()) & set(found[1].values())
+        wanted = [{index for index, seen in some.items() if seen in common} for some in found]
+    return found[0], found[1]
 
 
-def _fingerprints(rows: Sequence[Tensor] | Tensor, indices: Iterable[int]) -> dict[int, Hashable]:
-    found = {}
-    for index in indices:
-        row = rows[index].detach().cpu().contiguous().view(-1)
-        if row.numel() < FEW:
-            continue  # rows of a small table may well be equal by chance
-        some = row[:: max(1, row.numel() // VALUES)].contiguous()
-        found[index] = (row.numel(), hashlib.blake2b(some.view(torch.uint8).numpy()).digest())
+def _file_seen(file: str, look: int) -> Hashable:
+    if look == 0:
+        return os.path.getsize(file)
+    with open(file, "rb") as content:
+        return hashlib.blake2b(content.read(BYTES if look == 1 else -1)).digest()
+
+
+def _rows_seen(part: Part, wanted: set[int] | None, look: int) -> Identities:
+    """Fingerprints of the wanted rows, at the first look of some values only."""
+    found: Identities = {}
+    for source in sources_of(part):
+        if source.files is None:
+            keep = None if wanted is None else np.isin(source.indices, list(wanted))
+            for indices, rows in source.matrices(keep):
+                step = max(1, rows.shape[1] // VALUES) if look == 0 else 1
+                found.update(zip(indices, _hashes(rows[:, ::step]), strict=True))
     return found
 
 
-def _file_fingerprint(file: Any) -> Hashable:
-    with open(file, "rb") as content:
-        return os.path.getsize(file), hashlib.blake2b(content.read(BYTES)).digest()
+def _hashes(rows: Tensor) -> list[int]:
+    """A number of 64 bits for each row, the same for rows of the same bytes: all rows at once, not one by one."""
+    raw = rows.contiguous().view(torch.uint8).numpy()
+    words = np.pad(raw, ((0, 0), (0, -raw.shape[1] % 4))).view(np.uint32).astype(np.uint64)
+    factors = np.random.default_rng(raw.shape[1]).integers(1, 2**63, (2, words.shape[1]), dtype=np.uint64)
+    high, low = ((words * row).sum(1, dtype=np.uint64) >> np.uint64(32) for row in factors)  # sums wrap at 2 ** 64
+    return ((high << np.uint64(32)) | low).tolist()
 
 
 def examine_looks(case: Case) -> Iterator[Finding]:
@@ -127,7 +169,11 @@ def examine_looks(case: Case) -> Iterator[Finding]:
         return
     if any(isinstance(part.dataset, IterableDataset) for part in case.parts):
         return
-    pairs, total = lookalikes(case.train, case.val, known=set(_shared(case)[1]))
+    try:
+        known = set(_shared(case)[1])
+    except CannotTell:
+        known = set()
+    pairs, total = lookalikes(case.train, case.val, known)
     if pairs:
         few = ", ".join(f"{_name(case.val, a)} like {_name(case.train, b)}" for a, b in pairs[:3])
         yield NEAR_IDENTICAL.found(f"{len(pairs)} of {total} validation images, for example {few}")

@@ -103,8 +103,8 @@ def examine_values(case: Case) -> Iterator[Finding]:
         finding = _judged(values, steps) if steps else _judged_unseen(values, expected, takes_all)
         if finding is not None and finding.diagnosis is NOT_NORMALIZED:
             part, others, other_steps = by_part[1 - place] if len(by_part) == 2 else (None, values, [])
-            is_fine = not others.between_0_and_1 and not (other_steps and _judged(others, other_steps))
-            finding = _without_normalize(values, part if is_fine else None, other_steps)
+            wrong = _judged(others, other_steps) if other_steps else _judged_unseen(others, True, False)
+            finding = _without_normalize(values, part if wrong is None else None, other_steps)
         if finding is not None:
             yield finding
             return  # the other side has the same fault, or one that this one explains
