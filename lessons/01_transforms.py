@@ -391,7 +391,8 @@ plt.show()
 
 # %% [markdown]
 # Every transform you have met is in the list below. Move its numbers, look at the twelve results, and ask of each
-# setting: could you still name the class? (By keyboard: Tab goes on, Space opens a list, arrows and Enter choose.)
+# setting: could you still name the class? (By keyboard: Tab goes on, Space opens a list, arrows and Enter choose.
+# Letters typed on a closed list go to JupyterLab, which takes them for commands.)
 
 # %%
 tl.explore_augmentation(raw, index=train_index[219])

@@ -48,7 +48,7 @@ def _said(node: ast.AST) -> ast.expr | None:
         if isinstance(value, ast.Tuple) and len(value.elts) == 3 and ast.unparse(value.elts[0]) == "False":
             return value.elts[2]  # (fine, what was looked at, what was found and what to do)
         named = isinstance(value, ast.Call) and isinstance(value.func, ast.Name | ast.Attribute) and value.args
-        if named and ast.unparse(value.func) == "CannotTell":
+        if named and ast.unparse(value.func) in ("CannotTell", "Failed"):
             return None  # never leaves the doctor: its report prints it behind "Not looked at: "
         if named and (isinstance(node, ast.Raise) or ast.unparse(value.func).endswith("Error")):
             return value.args[0]

@@ -80,8 +80,13 @@ class Part:
         with preserved_random_state(self.loader):
             if self._source is None:
                 self._source = self._fresh()
-            for batch in islice(self._source, max(0, count - len(self._taken))):  # each is read once
-                self._taken.append(batch)
+            try:
+                for batch in islice(self._source, max(0, count - len(self._taken))):  # each is read once
+                    self._taken.append(batch)
+            except Exception as error:
+                self._source = None  # a generator that has raised would seem to be empty
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                raise Failed(f"the {self.name} loader cannot make a batch ({reason})") from error
         for batch in self._taken[:count]:
             pair = isinstance(batch, (tuple, list)) and len(batch) == 2
             if not pair or not all(isinstance(part, Tensor) for part in batch):

@@ -175,7 +175,7 @@ def examine_head(case: Case) -> Iterator[Finding]:
         raise CannotTell("a single score may stand for two classes")
     if named and width != len(named) and case.labels_that_occur != set(range(width)):
         yield _wrong_size(case, width, len(named), f"the data have {len(named)} classes")
-    elif labels.ndim == 2 and width != labels.shape[1]:
+    elif labels.ndim == 2 and labels.is_floating_point() and 1 < labels.shape[1] != width:
         yield _wrong_size(case, width, labels.shape[1], f"the soft labels have {labels.shape[1]}")
     elif not named and labels.ndim == 1 and case.number_of_classes is not None:
         # labels without names show how many classes there are at least; labels beyond the head are told elsewhere

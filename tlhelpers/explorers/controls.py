@@ -15,6 +15,7 @@ from typing import Any
 # Tab order and of what is read aloud, and only its knob (::before) is drawn: it can still be dragged.
 TRACK = "tlhelpers-track"
 SLIDES = "tlhelpers-slides"
+BOX = "tlhelpers-panel"
 STYLE = f"""<style>
 .{TRACK} {{ margin-left: 8px; }}
 .{TRACK} .noUi-handle, .{TRACK} .ui-slider-handle {{ visibility: hidden !important; }}
@@ -22,6 +23,9 @@ STYLE = f"""<style>
 .{TRACK} .noUi-handle::before, .{TRACK} .ui-slider-handle::before {{
   visibility: visible; content: ""; display: block; position: absolute; box-sizing: border-box; left: 0; top: 0;
   width: 100%; height: 100%; border: 2px solid #0072B2; border-radius: 50%; background: white; cursor: grab;
+}}
+.{BOX} input:focus-visible, .{BOX} select:focus-visible, .{BOX} button:focus-visible {{
+  outline: 2px solid #0072B2 !important; outline-offset: 1px;
 }}
 .{TRACK} .noUi-handle:hover::before, .{TRACK} .ui-slider-handle:hover::before {{ background: #0072B2; }}
 </style>"""

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from ..session import CourseError, random_state_kept
-from .controls import STYLE, Still, button, choice, ipywidgets_module, number, row, slider, switch
+from .controls import BOX, STYLE, Still, button, choice, ipywidgets_module, number, row, slider, switch
 from .paper import write
 
 __all__ = ["Panel", "Picture", "button", "choice", "number", "slider", "switch"]
@@ -152,7 +152,9 @@ class Panel:
         self._rows = {name: row(control) for name, control in self.controls.items()}
         left = widgets.VBox([title, *self._rows.values()], layout={"margin": "0 16px 8px 0"})
         right = widgets.VBox([self._image, self._status, self._code], layout={"flex": "1 1 320px"})
-        return widgets.Box([left, right], layout={"display": "flex", "flex_flow": "row wrap", "width": "100%"})
+        box = widgets.Box([left, right], layout={"display": "flex", "flex_flow": "row wrap", "width": "100%"})
+        box.add_class(BOX)
+        return box
 
     def __repr__(self) -> str:
         return f"{self.title}: {self.status}"
