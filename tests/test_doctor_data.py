@@ -8,11 +8,12 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import (
     BatchSampler,
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -729,3 +730,266 @@ def test_transforms_of_wrappers_are_read():
     ]
     choice = v2.RandomChoice([v2.ColorJitter(0.1), v2.Compose([v2.Resize(4)])])
     assert [type(step).__name__ for step in samples.steps_of(choice)] == ["RandomChoice", "ColorJitter", "Resize"]
+
+
+# --- set-ups that are right and looked wrong, and others that looked right
+
+
+def test_several_labels_per_image_are_no_mixture(memory):
+    several = [
+        TensorDataset(part.tensors[0], torch.randint(0, 2, (len(part), CLASSES), generator=seeded()).float())
+        for part in memory
+    ]
+    report = on_data(network(), training(several[0]), validation(several[1]), None, nn.BCEWithLogitsLoss())
+    assert report.codes == [], report
+    in_order_ = on_loaders(network(), in_order(several[0]), validation(several[1]))
+    assert "validation-mixed" not in in_order_ and not any("Error" in text for text in in_order_.skipped)
+    assert samples.are_shares(torch.tensor([[0.5, 0.5]])) and not samples.are_shares(torch.tensor([[1.0, 1.0]]))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_one_score_per_image_says_nothing_about_classes(memory):
+    binary = [relabelled(part, lambda numbers: numbers % 2) for part in memory]
+    report = on_labels(network(1), training(binary[0]), validation(binary[1]), None, nn.BCEWithLogitsLoss())
+    assert report.codes == [] and any("one score per image" in text for text in report.skipped)
+
+
+@pytest.mark.parametrize(
+    ("mark", "loss"),
+    [
+        (-100, nn.CrossEntropyLoss()),
+        (-100, None),
+        (255, nn.CrossEntropyLoss(ignore_index=255)),
+        (255, partial(F.cross_entropy, ignore_index=255)),
+    ],
+)
+def test_labels_that_the_loss_ignores_are_no_mistake(model, memory, mark, loss):
+    marked = [
+        relabelled(part, lambda numbers: torch.where(torch.arange(len(numbers)) % 7 == 0, mark, numbers))
+        for part in memory
+    ]
+    assert on_labels(model, training(marked[0], 7), validation(marked[1]), None, loss).codes == []
+    other = nn.CrossEntropyLoss(ignore_index=-1)
+    assert "labels-out-of-range" in on_labels(model, training(marked[0], 7), validation(marked[1]), None, other)
+    weights = [0.0 if i % 7 == 0 else 1.0 for i in range(60)]
+    drawn = DataLoader(marked[0], 7, sampler=WeightedRandomSampler([weight + 0.1 for weight in weights], 60))
+    assert on_labels(model, drawn, validation(marked[1]), None, loss).codes == []
+    nothing = relabelled(memory[0], lambda numbers: torch.full_like(numbers, mark))
+    assert on_labels(model, training(nothing), None, None, loss).codes == []
+
+
+class Named(Dataset):
+    """Rows in memory with the names of their classes."""
+
+    def __init__(self, rows, classes):
+        self.rows, self.classes, self.targets = rows, classes, rows.tensors[1].tolist()
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        image, label = self.rows[index]
+        return image, int(label)
+
+
+def test_the_first_classes_of_a_larger_set_are_not_missing(memory):
+    ten = [Named(part, [f"kind {i}" for i in range(10)]) for part in memory]
+    assert on_labels(network(5), training(ten[0]), validation(ten[1])).codes == []
+    wide = on_labels(network(10), training(ten[0]), validation(ten[1]))
+    assert set(wide.codes) == {"missing-classes"} and "5 of 10 classes" in wide["missing-classes"].seen
+    few = Subset(ten[0], [i for i, label in enumerate(ten[0].targets) if label != 2])
+    assert (
+        "1 of 5 classes: kind 2" in on_labels(network(5), training(few, 7), validation(ten[1]))["missing-classes"].seen
+    )
+
+
+def test_class_names_may_be_tuples(memory):
+    synonyms = [("tench", "Tinca tinca"), ("church", "church building"), ("gas pump",), "parachute", ("ball", "golf")]
+    rows = [i for i, label in enumerate(memory[0].tensors[1].tolist()) if label != 0]
+    sides = Subset(Named(memory[0], synonyms), rows), Named(memory[1], synonyms)
+    report = on_labels(network(), training(sides[0]), validation(sides[1]))
+    assert "tench, Tinca tinca" in report["missing-classes"].seen and not any(
+        "Error" in text for text in report.skipped
+    )
+
+
+def test_class_weights_in_a_partial_count(model, memory):
+    few, val = some_of_each(memory[0], (12, 12, 12, 12, 1)), validation(memory[1])
+    weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 12.0])
+    for loss in (
+        partial(F.cross_entropy, weight=weight),
+        partial(partial(F.cross_entropy, weight=weight), reduction="sum"),
+    ):
+        assert on_labels(model, training(few, 7), val, None, loss).codes == []
+    assert on_labels(model, training(few, 7), val, None, F.cross_entropy).codes == ["imbalanced-classes"]
+
+
+def test_large_files_are_compared_whole(model, tmp_path):
+    noise = np.random.default_rng(0)
+    below = noise.integers(0, 256, (120, 224, 3), dtype=np.uint8)  # a BMP begins with its lowest row
+    for side, count in (("train", 6), ("val", 4)):
+        (tmp_path / side / "a").mkdir(parents=True)
+        for i in range(count):
+            above = noise.integers(0, 256, (104, 224, 3), dtype=np.uint8)
+            Image.fromarray(np.concatenate([above, below])).save(tmp_path / side / "a" / f"{i}.bmp")
+
+    def report():
+        sides = [tl.image_folder(tmp_path / side, EVAL) for side in ("train", "val")]
+        return on_sharing(model, training(sides[0], 3), validation(sides[1]))
+
+    assert "shared-images" not in report()
+    shutil.copy(tmp_path / "train" / "a" / "1.bmp", tmp_path / "val" / "a" / "copy.bmp")
+    assert "1 of 5 validation images" in report()["shared-images"].seen
+
+
+def drawings(count, seed):
+    place, pictures = np.random.default_rng(seed), []
+    for i in range(count):
+        image = Image.new("RGB", (64, 64), "white")
+        size, colour = int(place.integers(10, 22)), tuple(place.integers(0, 200, 3).tolist())
+        x, y = place.integers(size, 64 - size, 2).tolist()
+        box = (x - size, y - size, x + size, y + size)
+        pen = ImageDraw.Draw(image)
+        if i % 3 == 2:
+            pen.polygon([(x, box[1]), (box[0], box[3]), (box[2], box[3])], fill=colour)
+        else:
+            (pen.ellipse if i % 3 else pen.rectangle)(box, fill=colour)
+        pictures.append(v2.functional.to_image(image).float() / 255)
+    return TensorDataset(torch.stack(pictures), torch.arange(count) % 3)
+
+
+def test_drawings_that_all_look_alike_are_no_copies():
+    for count in (60, 240):
+        report = on_sharing(network(3), training(drawings(count, 0)), validation(drawings(60, 1)))
+        assert report.codes == [] and any("training images" in text for text in report.skipped), report
+
+
+class Arrays(Dataset):
+    """As CIFAR10 of torchvision keeps its images: all in one array."""
+
+    def __init__(self, data):
+        self.data, self.targets = data, [i % 5 for i in range(len(data))]
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return v2.functional.to_image(self.data[index]).float() / 255 - 0.5, self.targets[index]
+
+
+class Wrapper(Dataset):
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        return self.dataset[index]
+
+
+def test_arrays_and_wrappers_are_compared():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
+    apart, half = (noise[:200], noise[200:]), (noise[:200], noise[150:250])
+    joined = ConcatDataset([Arrays(noise[:50]), Subset(Arrays(noise), range(150, 200))])
+    one = Arrays(noise)
+    wrapped = [Wrapper(Subset(one, range(*ends))) for ends in ((0, 200), (150, 250))]
+    for pair in ([Arrays(part) for part in half], wrapped, [Wrapper(Arrays(half[0])), joined]):
+        report = on_sharing(network(), training(pair[0]), validation(pair[1]))
+        shared = 100 if pair[1] is joined else 50
+        assert f"{shared} of 100 validation images" in report["shared-images"].seen
+    fine = [Wrapper(Arrays(part)) for part in apart]
+    report = on_sharing(network(), training(fine[0]), validation(fine[1]))
+    assert report.codes == [] and not any("images on both sides" in text for text in report.skipped)
+
+
+def test_what_cannot_be_compared_is_said():
+    class Hidden(Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            return torch.rand(3, 32, 32) - 0.5, index % 5
+
+    report = on_sharing(network(), training(Hidden()), validation(Hidden()))
+    assert any("images on both sides" in text and "to compare" in text for text in report.skipped)
+
+
+def test_rows_that_differ_in_few_values_are_told_apart():
+    rows = torch.zeros(40, 3, 64, 64)
+    rows[:, 1, 1, 1:41] = torch.eye(40)  # between the values of the first look
+    assert len(set(sharing._hashes(rows.flatten(1)))) == 40
+    for dtype in (torch.uint8, torch.float16, torch.bool, torch.float64):
+        assert len(set(sharing._hashes(rows.flatten(1).to(dtype)))) == 40
+        assert len(set(sharing._hashes(rows.flatten(1)[:, :50].to(dtype)))) == 1
+    sides = [TensorDataset(part, torch.arange(20) % 5) for part in rows.split(20)]
+    assert "shared-images" not in on_sharing(network(), training(sides[0]), validation(sides[1]))
+    assert "shared-images" in on_sharing(network(), training(sides[0]), validation(Subset(sides[0], [3, 4])))
+
+
+class Listed(Dataset):
+    """Paths of many images, of which only the first and the last are there."""
+
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return torch.rand(3, 32, 32), 0
+
+
+def test_many_paths_are_listed_once_and_not_asked_for(tmp_path):
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(30_000)]
+    for place in (0, 24_999, 25_000, 29_999):
+        Image.new("RGB", (8, 8)).save(paths[place])
+    case = [
+        diagnosis.case.Part(name, DataLoader(Listed(some)))
+        for name, some in (("training", paths[:25_000]), ("validation", paths[25_000:]))
+    ]
+    with mock.patch.object(sharing.os.path, "getsize", side_effect=AssertionError("asked")):
+        assert sharing._compared(diagnosis.case.Case(network(), *case)) == (0, [], "")
+    assert samples.files_of(case[0]) is samples.files_of(case[0])
+    twice = diagnosis.case.Part("validation", DataLoader(Listed(paths[24_999:])))
+    assert sharing._compared(diagnosis.case.Case(network(), case[0], twice))[1] == [0]
+
+
+def test_a_network_that_begins_with_batchnorm_takes_any_values():
+    wide = [torch.randn(30, 1, 32, 32, generator=seeded()) * 700 for _ in range(2)]
+    sides = [TensorDataset(part, torch.arange(30) % 5) for part in wide]
+    body = [nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)]
+    assert on_images(nn.Sequential(nn.BatchNorm2d(1), *body), training(sides[0]), validation(sides[1])).codes == []
+    plain = on_images(nn.Sequential(*body), training(sides[0]), validation(sides[1]))
+    assert plain.codes == ["wrong-statistics"], "they are no pixels from 0 to 255"
+
+
+def test_a_few_own_steps_do_not_make_a_pretrained_network(model):
+    net = network(weights=None, frozen=False)
+    assert report_on(net, NO_NORMALIZE, NO_NORMALIZE).codes == []
+    for _ in range(3):
+        net.train()(torch.rand(8, 3, 64, 64))
+        assert report_on(net, NO_NORMALIZE, NO_NORMALIZE).codes == []
+    small = tl.eval_transform(32)
+    assert report_on(net, small, small).codes == []
+    trained = network(frozen=False)
+    assert report_on(trained, NO_NORMALIZE, NO_NORMALIZE).codes == ["not-normalized"]
+    for norm in (module for module in trained.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.num_batches_tracked.zero_()  # as the older weights of torchvision have it
+    trained.train()(torch.rand(8, 3, 64, 64))
+    assert report_on(trained, NO_NORMALIZE, NO_NORMALIZE).codes == ["not-normalized"]
+
+
+def test_two_sides_that_differ_are_said_to_differ():
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    pixels = torch.rand(40, 1, 28, 28, generator=seeded()) * 0.6
+    numbers = torch.arange(40) % 10
+    plain, normal = TensorDataset(pixels, numbers), TensorDataset((pixels - 0.3) / 0.17, numbers)
+    found = on_images(grey, training(normal), validation(plain))["not-normalized"]
+    assert "the training images differ: they are normalised" in found.seen
+    assert found.fix.startswith("v2.Normalize(mean=[0.") and found.fix.count(",") == 2
+    files = report_on(network(), TRAIN, NO_NORMALIZE)["not-normalized"]
+    assert "differ" in files.seen and "[0.485, 0.456, 0.406]" in files.fix
