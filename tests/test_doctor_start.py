@@ -139,3 +139,13 @@ def test_arguments_in_the_wrong_place_are_named():
     ]:
         with pytest.raises(tl.CourseError, match=words):
             tl.doctor(*arguments)
+
+
+def test_gradients_that_are_switched_off():
+    model = head()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with torch.no_grad():
+        report = tl.doctor(model, loader(), optimizer=optimizer)
+        assert not torch.is_grad_enabled()
+    assert "dead-gradients" in report and report["dead-gradients"].fix == "torch.set_grad_enabled(True)"
+    assert "dead-gradients" not in tl.doctor(model, loader(), optimizer=optimizer)

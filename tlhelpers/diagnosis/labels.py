@@ -29,7 +29,7 @@ FROM_1 = Diagnosis(
     "error",
     "the labels are counted from 1",
     "Class numbers start at 0 in PyTorch. Counted from 1 the last class has no score, and a larger head only hides it.",
-    "labels = labels - 1 before TensorDataset(images, labels), or dataset.target_transform = lambda label: label - 1",
+    "labels = labels - 1  # before TensorDataset(images, labels); for files, a target_transform that subtracts 1",
     "lesson 02, section 5",
 )
 IMBALANCED = Diagnosis(
@@ -37,7 +37,8 @@ IMBALANCED = Diagnosis(
     "warning",
     "some classes have far fewer images than others",
     "A network that never answers with the rare class loses little, and a high accuracy hides it.",
-    "nn.CrossEntropyLoss(weight=1 / torch.bincount(labels)) or a WeightedRandomSampler; judge by mean_class_accuracy",
+    "nn.CrossEntropyLoss(weight=1 / torch.bincount(torch.as_tensor(dataset.targets)).clamp(min=1))  # and judge by "
+    "history.val_mean_class_accuracy",
     "lesson 06, section 6",
 )
 MISSING = Diagnosis(

@@ -48,7 +48,7 @@ RATE_TOO_HIGH = Diagnosis(
     "the learning rate is far too high",
     "After a few steps the network is sure and wrong. Pretrained weights are overwritten, and no better head repairs "
     "them.",
-    "tl.lr_sweep(model, train_loader, optimizer).suggestion()",
+    "sweep = tl.lr_sweep(model, train_loader, optimizer); print(sweep.suggestion())  # None: start with a hundredth",
     "lesson 03, sections 1 and 3",
 )
 RATE_TOO_LOW = Diagnosis(
@@ -56,7 +56,7 @@ RATE_TOO_LOW = Diagnosis(
     "warning",
     "the learning rate is far too low",
     "Hardly anything will be learned in a run of usual length.",
-    "tl.lr_sweep(model, train_loader, optimizer).suggestion()",
+    "sweep = tl.lr_sweep(model, train_loader, optimizer); print(sweep.suggestion())",
     "lesson 03, section 3",
 )
 
@@ -68,6 +68,9 @@ def examine_gradients(case: Case) -> Iterator[Finding]:
 
     One step would not do: a head that starts at zero sends none to the body until it has moved.
     """
+    if not torch.is_grad_enabled():
+        yield DEAD_GRADIENTS.found("gradients are switched off here, for every network", "torch.set_grad_enabled(True)")
+        return
     run = run_at_any_rate(case)
     if not math.isfinite(run.losses[0]):
         yield LOSS_NOT_FINITE.found(f"the first loss is {run.losses[0]}; {_culprit(case)}", fix=_cure(case))

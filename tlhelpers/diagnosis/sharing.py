@@ -24,7 +24,8 @@ SHARED = Diagnosis(
     "training images are in the validation part as well",
     "The network has seen these answers: the validation score is too good, and choosing by it prefers whoever learned "
     "by heart.",
-    "train_index, val_index = tl.stratified_split(dataset.targets, (0.8, 0.2)), then Subset(dataset, ...) of each",
+    "train_index, val_index = tl.stratified_split(dataset.targets, (0.8, 0.2))  # Subset(augmented, train_index), "
+    "Subset(plain, val_index)",
     "lesson 01, section 1",
 )
 NEAR_IDENTICAL = Diagnosis(

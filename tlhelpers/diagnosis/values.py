@@ -46,7 +46,7 @@ PIXELS_0_255 = Diagnosis(
     "error",
     "the pixels run up to 255 and not up to 1",
     "Numbers hundreds of times too large ruin even a well trained network, and no error says so.",
-    "v2.ToDtype(torch.float32, scale=True) before Normalize: without scale=True nothing is divided by 255",
+    "v2.ToDtype(torch.float32, scale=True)  # before Normalize; it scales whole numbers: divide float images by 255",
     "lesson 01, sections 2 and 8",
 )
 IMAGES = 24  # looked at per side
