@@ -21,6 +21,7 @@ from .schedules import planned_peaks
 
 BATCHES = 4  # read at most, and of each at most so many small images, large images (over 128 pixels), rows of features
 SMALL, LARGE, ROWS = 16, 8, 128
+TRIES = 4
 
 
 @dataclass
@@ -88,6 +89,8 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
         share = min(1.0, (step + 1) / 3) if warms_up else 1.0
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * share
+            if "max_iter" in group:  # LBFGS computes the loss so often in each of its steps
+                group["max_iter"] = min(group["max_iter"], TRIES)
         loss = loss_of(batch, seed=step)
         run.losses.append(loss.item())
         if not math.isfinite(run.losses[-1]):
