@@ -32,6 +32,15 @@ class Failed(CannotTell):
     """An examination has all it needs and cannot be made: nobody knows what it would have found."""
 
 
+def places_spread(count: int, total: int) -> list[int]:
+    """Return `count` places spread evenly over `total`, the first and the last among them.
+
+    >>> places_spread(3, 11)
+    [0, 5, 10]
+    """
+    return [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+
+
 @dataclass
 class Part:
     """The training or the validation side: a loader and what is known about it."""
@@ -131,9 +140,8 @@ class Part:
             raise CannotTell(f"the {self.name} images cannot be picked one by one")
         total = len(self.dataset)
         count = min(count, total)
-        places = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
         with preserved_random_state(self.loader):
-            return [self.dataset[place] for place in places]
+            return [self.dataset[place] for place in places_spread(count, total)]
 
 
 @dataclass

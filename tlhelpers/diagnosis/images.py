@@ -13,7 +13,7 @@ from torchvision import models
 from ..evaluation import to_device
 from ..models import device_of
 from ..pipeline import CachedImages
-from .case import CannotTell, Case, Part
+from .case import CannotTell, Case, Part, places_spread
 from .report import Diagnosis, Finding
 from .samples import files_of, holds_rows, indices_of, open_small, picked
 from .values import (
@@ -72,9 +72,8 @@ def _agreement(part: Part) -> float:
 
     Near 1, or -1 after an exchange. Normalize and brightness move or stretch all alike, which changes no correlation.
     """
-    count = len(part.dataset) if hasattr(part.dataset, "__len__") else 0
-    places = sorted({round(i * (count - 1) / max(1, LOOKS - 1)) for i in range(min(LOOKS, count))})
-    sources = _sources(part, indices_of(part, places))
+    total = len(part.dataset) if hasattr(part.dataset, "__len__") else 0
+    sources = _sources(part, indices_of(part, places_spread(min(LOOKS, total), total)))
     if sources is None:
         raise CannotTell("the images come without their files, and colours alone do not tell red from blue")
     images = picked(part, LOOKS)
