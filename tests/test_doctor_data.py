@@ -901,6 +901,7 @@ def test_arrays_and_wrappers_are_compared():
         report = on_sharing(network(), training(pair[0]), validation(pair[1]))
         shared = 100 if pair[1] is joined else 50
         assert f"{shared} of 100 validation images" in report["shared-images"].seen
+    noise.flags.writeable = False  # as a file that is mapped into memory
     fine = [Wrapper(Arrays(part)) for part in apart]
     report = on_sharing(network(), training(fine[0]), validation(fine[1]))
     assert report.codes == [] and not any("images on both sides" in text for text in report.skipped)

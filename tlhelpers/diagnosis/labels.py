@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -128,13 +129,11 @@ def examine_counts(case: Case) -> Iterator[Finding]:
     occurring = max([0, *(len(found) for found in counts.values())])
     if names is not None and occurring < len(names) and _width(case) == occurring:
         names = names[:occurring]  # the first classes of a larger set, and a head for these: nothing is missing
-    total = max(len(names or []), occurring)
+    total, wrong = max(len(names or []), occurring), []
     if names is not None and total > len(names):
         names = None  # labels beyond the names are another finding, and the names may not belong to them
-    try:
+    with suppress(CannotTell):
         wrong = list(examine_labels(case))
-    except CannotTell:
-        wrong = []
     for name, found in counts.items():
         found = F.pad(found, (0, max(0, total - len(found))))
         missing = (found == 0).nonzero().flatten().tolist()

@@ -33,7 +33,7 @@ class Source:
         return None if isinstance(self.dataset, Tensor) else files_in(self.dataset)
 
     @cached_property
-    def rows(self) -> Tensor | list[Tensor] | None:
+    def rows(self) -> Tensor | np.ndarray | list[Tensor] | None:
         """All inputs in memory, of at least FEW values each: rows of a small table may well be equal by chance."""
         held = self.dataset
         if isinstance(held, TensorDataset):
@@ -44,18 +44,21 @@ class Source:
             held = [sample[0] if isinstance(sample, (tuple, list)) else sample for sample in held]
         elif not isinstance(held, Tensor):
             held = getattr(held, "data", None)  # CIFAR10, MNIST, STL10, SVHN of torchvision
-        if isinstance(held, np.ndarray) and held.dtype != object:
-            held = torch.from_numpy(held)
-        if isinstance(held, Tensor) and held.ndim < 2 or not isinstance(held, (Tensor, list)) or not len(held):
+        is_array = isinstance(held, np.ndarray) and held.dtype.kind in "biuf"
+        if not (is_array or isinstance(held, (Tensor, list))) or not len(held) or len(held) != len(self.dataset):
             return None
-        fits = len(held) == len(self.dataset) and all(isinstance(row, Tensor) for row in (held[0], held[-1]))
-        return held if fits and held[0].numel() >= FEW else None
+        ends = [torch.as_tensor(np.array(row)) if is_array else row for row in (held[0], held[-1])]
+        fits = all(isinstance(row, Tensor) and row.ndim for row in ends)
+        return held if fits and ends[0].numel() >= FEW else None
 
     def matrices(self, keep: np.ndarray | None = None) -> Iterator[tuple[list[int], Tensor]]:
         """(indices, (n, values) rows of these) for the rows in memory, some at a time; `keep` chooses among them."""
         places, indices = (some if keep is None else some[keep] for some in (self.places, self.indices))
         for start in range(0, len(places) if self.rows is not None else 0, ROWS):
             some, names = places[start : start + ROWS], indices[start : start + ROWS]
+            if isinstance(self.rows, np.ndarray):
+                yield names.tolist(), torch.from_numpy(self.rows[some]).flatten(1)  # a copy: the array may be read-only
+                continue
             if isinstance(self.rows, Tensor):
                 yield names.tolist(), self.rows[torch.from_numpy(some)].detach().cpu().flatten(1)
                 continue
