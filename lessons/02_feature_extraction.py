@@ -671,7 +671,8 @@ print(tl.doctor(patient, its_train_loader, its_val_loader, its_optimizer, loss_f
 
 # %% [markdown]
 # "Nothing wrong" means: none of the mistakes it knows. It does not know your data, and it cannot promise a good result.
-# If a line begins with *Not looked at*, that question is still open. What each name means stands in [the troubleshooting page](../docs/troubleshooting.md#what-tldoctor-can-find).
+# If a line begins with *Not looked at*, that question is still open. What each name means stands in [the
+# troubleshooting page](../docs/troubleshooting.md#what-tldoctor-can-find).
 
 # %% [markdown]
 # ## 7 · Many classes, and images seen only once

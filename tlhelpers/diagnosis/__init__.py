@@ -2,8 +2,8 @@
 
 Each file examines one side of it and starts with the diagnoses it can make: start, images, values, loaders, labels,
 sharing of images between training and validation, network, losses, optimizers, schedulers, probe (a few steps on a
-copy). The others hold what these need: case (what was given), report, words, samples, lookalikes, schedules, steps and
-copies.
+copy). The others hold what these need: case (what was given), report, words, samples, sources, lookalikes, schedules,
+steps and copies.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def take_steps(case: Case, batches: list[tuple[Tensor, Tensor]], rates: list[flo
     def loss_of(batch: tuple[Tensor, Tensor], seed: int = 0) -> Tensor:
         _seed(seed, device)
         inputs, labels = batch
-        labels = labels.long() if labels.ndim == 1 else labels
+        labels = labels.long() if labels.ndim == 1 and not labels.is_floating_point() else labels
         return loss_fn(model(to_device(inputs, device)), labels.to(device))
 
     @torch.no_grad()
