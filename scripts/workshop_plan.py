@@ -132,7 +132,14 @@ FIRST_DAY = [
     ),
     Step("BatchNorm, heads, losses", "predict; build a head", "02", ("3 ·", "4 ·"), ("02.3",), typed=True),
     pause(15),
-    Step("The training loop", "type along; two bug hunts in pairs", "02", ("5 ·", "6 ·"), ("02.4", "02.6"), typed=True),
+    Step(
+        "The training loop",
+        "type along; a bug hunt in pairs; ask the doctor",
+        "02",
+        ("5 ·", "6 ·"),
+        ("02.4",),
+        typed=True,
+    ),
     Step(
         "Cached features, probe, answers",
         "type along; look at wrong answers",
@@ -151,11 +158,12 @@ SECOND_DAY = [
     Step("All layers: low rate, high rate", "two predictions", "03", ("Opening", "1 ·")),
     Step("A rate for every depth, a sweep", "bug hunt in pairs", "03", ("2 ·", "3 ·"), ("03.3",)),
     Step("OneCycle, early stopping", "predict; bug hunt in pairs", "03", ("4 ·", "6 ·"), ("03.5",), ("5 ·",)),
+    pause(10),
     Step(
         "Head first, then everything", "read the dots; vote", "03", ("8 ·", "Compare", "Common", "Take"), (), ("7 ·",)
     ),
-    pause(15),
     Step("Three phases by hand", "count images won and lost", "04", ("Opening", "1 ·", "2 ·")),
+    pause(5),
     Step("The optimiser that was not told", "predict; bug hunt in pairs", "04", ("3 ·", "4 ·"), ("04.2",)),
     Step("Caches, and the map", "predict before each table", "04", ("6 ·", "7 ·", "Compare"), (), ("5 ·",)),
     pause(60, "Lunch"),
