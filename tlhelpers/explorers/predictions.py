@@ -171,6 +171,7 @@ class _Browser:
         )
         code = f"image, label = dataset[{index}]\ntl.grad_cam(model, image.unsqueeze(0), classes={target}"
         code += f", at={self.at!r})" if isinstance(self.at, str) else ")"
+        code += f"  # {asked}"  # of a right prediction both are the same class, and the same map
         return Picture(self._paint(shown, place, target), alt, status, code)
 
     def _top(self, index: int) -> dict[str, int]:
