@@ -266,6 +266,11 @@ def test_codes_are_unique_and_every_one_is_planted_in_a_test():
     assert [code for code in codes if f'"{code}"' not in tests] == []
 
 
+def test_the_lesson_says_how_many_there_are():
+    lesson = (ROOT / "lessons" / "02_feature_extraction.py").read_text(encoding="utf-8")
+    assert "asks these two and about forty more" in lesson and 37 <= len(KNOWN) - 2 <= 45
+
+
 def test_the_troubleshooting_page_lists_every_diagnosis():
     text = write_doctor.PAGE.read_text(encoding="utf-8")
     assert text == write_doctor.written(text, KNOWN), "python scripts/write_doctor.py"
