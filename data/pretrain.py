@@ -1,6 +1,6 @@
 """Train a bundled backbone on the procedural source task (data/source.py) and export it to data/weights.
 
-    python data/pretrain.py                               # both, one after the other
+    python data/pretrain.py                               # all three, one after the other
     python data/pretrain.py resnet10 --views 300000       # one of them: about an hour on one core
     python data/pretrain.py resnet10 --export             # write the weights as they are now
 
@@ -34,6 +34,7 @@ from tlhelpers import backbones  # noqa: E402
 
 CACHE = ROOT / "data" / ".cache"
 META = ROOT / "tlhelpers" / "backbones.json"
+ARCHS = ["resnet10", "efficientnet_mini", "vgg9_bn"]
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -101,7 +102,7 @@ def export(arch: str, state: dict[str, Tensor], facts: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("arch", nargs="?", choices=["resnet10", "efficientnet_mini"], help="without it: both")
+    parser.add_argument("arch", nargs="?", choices=ARCHS, help="without it: all of them")
     parser.add_argument("--views", type=int, default=300_000, help="images to train on in all")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop (resumable) after so many minutes")
     parser.add_argument("--batch", type=int, default=96)
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch decides)")
     parser.add_argument("--export", action="store_true", help="only export the weights of the last checkpoint")
     args = parser.parse_args()
-    for arch in [args.arch] if args.arch else ["resnet10", "efficientnet_mini"]:
+    for arch in [args.arch] if args.arch else ARCHS:
         train(arch, args)
 
 

@@ -14,7 +14,7 @@ _NAMES = {
     "images": "image_folder load_image",
     "pipeline": "CachedImages automatic_workers cache_images",
     "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 make_loader microscopy stratified_split",
-    "backbones": "EfficientNet_Mini_Weights ResNet10_Weights efficientnet_mini resnet10",
+    "backbones": "EfficientNet_Mini_Weights ResNet10_Weights VGG9_BN_Weights efficientnet_mini resnet10 vgg9_bn",
     "models": "Stage check_head head_in_features replace_head stages",
     "loading": "pretrained",
     "freezing": "count_parameters freeze train_mode trainable_parameters trainable_table unfreeze",

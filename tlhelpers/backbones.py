@@ -1,6 +1,6 @@
-"""The two bundled backbones, under torchvision's own model API.
+"""The three bundled backbones, under torchvision's own model API.
 
-``resnet10`` and ``efficientnet_mini`` are built from torchvision's own classes, have a ``WeightsEnum`` like every
+``resnet10``, ``efficientnet_mini`` and ``vgg9_bn`` are built from torchvision's own classes, have a ``WeightsEnum`` like every
 torchvision model and are registered by name, so a lesson calls them as it would call ``resnet18``. Their weights were
 trained by ``data/pretrain.py`` on drawn images only; the file lies in the course's data folder, nothing is downloaded.
 
@@ -18,15 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models._api import BUILTIN_MODELS, Weights, WeightsEnum, register_model
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.vgg import VGG, make_layers
 from torchvision.transforms._presets import ImageClassification
 
 from .session import CourseError, data_dir
 
-__all__ = ["resnet10", "ResNet10_Weights", "efficientnet_mini", "EfficientNet_Mini_Weights"]
+__all__ = [
+    "resnet10",
+    "ResNet10_Weights",
+    "efficientnet_mini",
+    "EfficientNet_Mini_Weights",
+    "vgg9_bn",
+    "VGG9_BN_Weights",
+]
 
 # Written by data/pretrain.py and data/measure.py: sha256 of the file, source classes, recipe, measured accuracies.
 _META = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
@@ -74,6 +82,13 @@ class EfficientNet_Mini_Weights(_BundledWeights):
     """Weights of :func:`efficientnet_mini`. ``SYNTHETIC_V1`` was trained on drawn images at 64 px."""
 
     SYNTHETIC_V1 = _entry("efficientnet_mini")
+    DEFAULT = SYNTHETIC_V1
+
+
+class VGG9_BN_Weights(_BundledWeights):
+    """Weights of :func:`vgg9_bn`. ``SYNTHETIC_V1`` was trained on drawn images at 64 px."""
+
+    SYNTHETIC_V1 = _entry("vgg9_bn")
     DEFAULT = SYNTHETIC_V1
 
 
@@ -139,6 +154,32 @@ def efficientnet_mini(
     return _with_weights(partial(EfficientNet, setting), weights, progress, kwargs)
 
 
-for _builder in (resnet10, efficientnet_mini):
+def vgg9_bn(*, weights: VGG9_BN_Weights | None = None, progress: bool = True, **kwargs: Any) -> VGG:
+    """A VGG of six convolutions with BatchNorm and three linear layers: 512 hidden units, last layer ``classifier[6]``.
+
+    Arguments as for :func:`resnet10`, but ``**kwargs`` know ``num_classes`` and ``dropout`` (0.2) only. Images of 64 px
+    or, as STL-10's, of 96 px. Source: Simonyan and Zisserman 2014, arXiv 1409.1556.
+
+    >>> vgg9_bn(num_classes=10).classifier[6]
+    Linear(in_features=512, out_features=10, bias=True)
+    """
+    return _with_weights(_small_vgg, VGG9_BN_Weights.verify(weights), progress, kwargs)
+
+
+def _small_vgg(num_classes: int = 1000, dropout: float = 0.2) -> VGG:
+    # VGG's own __init__ always makes linear layers of 120 million weights. On the device "meta" they take no memory,
+    # and smaller ones, in the same places of the same class, replace them.
+    with torch.device("meta"):
+        model = VGG(nn.Identity(), init_weights=False)
+    model.features = make_layers([32, "M", 64, "M", 128, "M", 256, "M", 256, 256, "M"], batch_norm=True)
+    model.avgpool = nn.AdaptiveAvgPool2d(2)  # 64 px arrive as 2 x 2 cells, 96 px as 3 x 3
+    layers: list[nn.Module] = []
+    for inputs in (256 * 2 * 2, 512):
+        layers += [nn.Linear(inputs, 512), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    model.classifier = nn.Sequential(*layers, nn.Linear(512, num_classes))
+    return model
+
+
+for _builder in (resnet10, efficientnet_mini, vgg9_bn):
     BUILTIN_MODELS.pop(_builder.__name__, None)  # so that reloading this module in a notebook does not fail
     register_model()(_builder)
