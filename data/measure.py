@@ -34,7 +34,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "data")]
 
-from pretrain import MEAN, META, STD, body, features  # noqa: E402
+from pretrain import ARCHS, MEAN, META, STD, body, features  # noqa: E402
 from torchvision.datasets import ImageFolder  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
@@ -42,7 +42,6 @@ from tlhelpers import MiniFlowers102, backbones  # noqa: E402
 
 RESULTS = ROOT / "data" / "results.json"
 CARD = ROOT / "data" / "README.md"
-ARCHS = ["resnet10", "efficientnet_mini"]
 STRATEGIES = ["scratch, 1 epoch", "scratch", "scratch, 8 epochs", "random frozen", "frozen", "fine-tuned"]
 # 4 epochs are what a lesson spends; 1 costs about as much computing as a frozen head (features of two views per image)
 EPOCHS = {"scratch, 1 epoch": 1, "scratch": 4, "scratch, 8 epochs": 8, "fine-tuned": 4}

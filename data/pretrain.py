@@ -48,8 +48,11 @@ def plan(progress: float) -> tuple[float, int, float]:
 
 
 def body(model: nn.Module) -> nn.Module:
-    """The network without its head: N×3×H×W in, N×features out (changes ``model``)."""
-    setattr(model, "fc" if hasattr(model, "fc") else "classifier", nn.Identity())
+    """The network without its last layer: N×3×H×W in, N×features out (changes ``model``)."""
+    if hasattr(model, "fc"):
+        model.fc = nn.Identity()
+    else:
+        model.classifier[-1] = nn.Identity()
     return model.eval()
 
 

@@ -9,19 +9,20 @@ from torchvision import models
 from torchvision.models._api import WeightsEnum
 from torchvision.models.efficientnet import EfficientNet
 from torchvision.models.resnet import ResNet
+from torchvision.models.vgg import VGG
 
 import tlhelpers as tl
 from tlhelpers import backbones
 
-ARCHS = {"resnet10": ResNet, "efficientnet_mini": EfficientNet}
-both = pytest.mark.parametrize("arch", ARCHS)
+ARCHS = {"resnet10": ResNet, "efficientnet_mini": EfficientNet, "vgg9_bn": VGG}
+each = pytest.mark.parametrize("arch", ARCHS)
 
 
 def last_linear(model):
     return model.fc if isinstance(model, ResNet) else model.classifier[-1]
 
 
-@both
+@each
 def test_registered_under_torchvisions_own_functions(arch):
     assert arch in models.list_models()
     builder = models.get_model_builder(arch)
@@ -32,7 +33,7 @@ def test_registered_under_torchvisions_own_functions(arch):
     assert isinstance(models.get_model(arch, weights=None, num_classes=7), ARCHS[arch])
 
 
-@both
+@each
 def test_random_start_has_the_asked_head_and_gradients(arch):
     torch.manual_seed(0)
     model = models.get_model(arch, num_classes=5)
@@ -42,7 +43,7 @@ def test_random_start_has_the_asked_head_and_gradients(arch):
     assert all(p.grad is not None for p in model.parameters())
 
 
-@both
+@each
 def test_weights_load_by_name_entry_and_prefixed_name(arch):
     enum = models.get_model_weights(arch)
     named = models.get_model(arch, weights="DEFAULT")
@@ -56,7 +57,7 @@ def test_weights_load_by_name_entry_and_prefixed_name(arch):
     assert all(torch.isfinite(v).all() for v in named.state_dict().values())
 
 
-@both
+@each
 def test_meta_matches_the_file_and_the_network(arch):
     meta = models.get_model_weights(arch).DEFAULT.meta
     model = models.get_model(arch, weights="DEFAULT")
@@ -67,7 +68,7 @@ def test_meta_matches_the_file_and_the_network(arch):
     assert meta["recipe"] and 0 < meta["source_accuracy"] <= 1 and meta["source_views"] > 0
 
 
-@both
+@each
 def test_transforms_give_64_normalised_pixels(arch):
     from PIL import Image
 
@@ -79,7 +80,7 @@ def test_transforms_give_64_normalised_pixels(arch):
     torch.testing.assert_close(out[:, 0, 0], (1 - torch.tensor(transform.mean)) / torch.tensor(transform.std))
 
 
-@both
+@each
 def test_another_class_count_with_weights_is_refused(arch):
     with pytest.raises(ValueError, match="num_classes"):
         models.get_model(arch, weights="DEFAULT", num_classes=5)
@@ -92,14 +93,14 @@ def test_a_foreign_weights_entry_is_refused():
         tl.resnet10(weights="IMAGENET1K_V1")
 
 
-@both
+@each
 def test_missing_file_is_named(arch, tmp_path, monkeypatch):
     monkeypatch.setenv("TLHELPERS_DATA", str(tmp_path))
     with pytest.raises(tl.CourseError, match=rf"{arch}\.pth.* missing.*git checkout"):
         models.get_model(arch, weights="DEFAULT")
 
 
-@both
+@each
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_damaged_file_is_named(arch, damage, tmp_path, monkeypatch):
     content = bytearray((tl.data_dir() / "weights" / f"{arch}.pth").read_bytes())
@@ -113,7 +114,7 @@ def test_damaged_file_is_named(arch, damage, tmp_path, monkeypatch):
         models.get_model(arch, weights="DEFAULT")
 
 
-@both
+@each
 def test_file_is_small_half_precision_and_plain(arch):
     path = tl.data_dir() / "weights" / f"{arch}.pth"
     assert path.stat().st_size < 12_000_000
@@ -121,7 +122,7 @@ def test_file_is_small_half_precision_and_plain(arch):
     assert all(v.dtype in (torch.float16, torch.int64) for v in state.values())
 
 
-@both
+@each
 def test_bundled_features_differ_from_picture_to_picture(arch):
     model = models.get_model(arch, weights="DEFAULT").eval()
     with torch.inference_mode():

@@ -50,7 +50,7 @@ def test_a_skip_says_what_to_install(monkeypatch):
         (["tests", "tlhelpers", "notebooks"], False),
         (["tests/test_packaging.py"], False),
         (["tests/browser"], True),
-        (["tests/browser/test_lessons.py::test_there_are_seven_lessons"], True),
+        (["tests/browser/test_lessons.py::test_there_are_nine_lessons"], True),
     ],
 )
 def test_only_who_names_the_browser_tests_gets_them(arguments, wanted):

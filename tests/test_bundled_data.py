@@ -52,7 +52,7 @@ def test_sizes_stay_small():
 
 def test_nothing_is_missing_or_superfluous():
     expected = {f"mini/{path}" for name in build_images.SETS for path in build_images.paths(name)}
-    expected |= {"weights/resnet10.pth", "weights/efficientnet_mini.pth"}
+    expected |= {"weights/resnet10.pth", "weights/efficientnet_mini.pth", "weights/vgg9_bn.pth"}
     assert set(listed()) == expected
 
 
