@@ -21,7 +21,7 @@ FOLD = "<details><summary>The same questions as text, with every answer</summary
 # outputs that only a running kernel fills: a page would show an empty place where the picture or the text should be
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
-MAX_SECONDS = {"06": 120}  # for a whole lesson, two CPU cores, profile mini; any other lesson:
+MAX_SECONDS = {"06": 120, "07": 120, "08": 120}  # for a whole lesson, two CPU cores, profile mini; any other lesson:
 MAX_SECONDS_ELSEWHERE = 60
 MAX_PROSE_WORDS, MEDIAN_PROSE_WORDS = 150, (40, 60)
 MAX_CODE_LINES, MEDIAN_CODE_LINES = 25, 6
