@@ -71,7 +71,7 @@ def test_lesson_source_runs_as_a_script(source):
 
 # The test part of the data is read in one cell of the whole course: in lesson 06, when everything is decided.
 
-TAKES_A_SPLIT = {"flowers102", "MiniFlowers102", "Flowers102", "STL10"}
+TAKES_A_SPLIT = {"flowers102", "MiniFlowers102", "Flowers102", "stl10", "MiniSTL10", "STL10"}
 
 
 def reads_a_test_part(code: str) -> bool:

@@ -16,6 +16,7 @@ from .session import CourseError, choose_device, choose_profile, data_dir
 PYTHON_FLOOR = (3, 11)
 TORCH_FLOOR, TORCHVISION_FLOOR = (2, 7), (0, 22)
 PACKAGES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "matplotlib": "matplotlib", "PIL": "pillow"}
+PACKAGES |= {"timm": "timm"}  # lesson 07
 FREE_DISK_MB = 300  # notebooks, checkpoints and caches of the mini profile
 FREE_DISK_FULL_MB = 2000  # Flowers102 (archive and images) and the ImageNet weights
 INSTALL = "Run 'make lab', or follow 'Installation' in README.md."
