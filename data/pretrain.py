@@ -39,12 +39,12 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
-def plan(progress: float) -> tuple[float, int, float]:
+def plan(progress: float, smallest: int = 48) -> tuple[float, int, float]:
     """Share of the peak learning rate, image side in pixels and hardness at ``progress`` in 0..1."""
     warm = 0.05
     rate = progress / warm if progress < warm else 0.5 + 0.5 * math.cos(math.pi * (progress - warm) / (1 - warm))
     side = 48 if progress < 0.42 else 56 if progress < 0.68 else 64
-    return max(rate, 1e-3), side, min(1.0, 0.3 + 1.4 * progress)
+    return max(rate, 1e-3), max(side, smallest), min(1.0, 0.3 + 1.4 * progress)
 
 
 def body(model: nn.Module) -> nn.Module:
@@ -180,7 +180,8 @@ def train(arch: str, args: argparse.Namespace) -> None:
     model.train()
     while step < steps and time.time() - began < 60 * args.minutes:
         tick = time.time()
-        share, side, hard = plan(step / steps)
+        # a VGG halves the image five times: below 64 px a single cell would be left of it
+        share, side, hard = plan(step / steps, smallest=64 if arch == "vgg9_bn" else 48)
         for group in optimizer.param_groups:
             group["lr"] = args.lr * share
         images, labels = source.batch(args.seed, step, args.batch, side, hard)

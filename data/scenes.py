@@ -6,19 +6,19 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-SIDE = 192  # rendered at twice the size of the finished image
+SIDE = 192  # rendered at twice the size of the finished image; render_meadow draws wider scenes
 
 
-def splat(parts, scale, centre):
-    """Drop points into a depth buffer. Returns colour and normal (H, W, 3) and depth (H, W), -inf where empty."""
+def splat(parts, scale, centre, side=SIDE):
+    """Drop points into a depth buffer. Returns colour and normal (side, side, 3) and depth (side, side), -inf if empty."""
     position = np.concatenate([p for p, _, _ in parts])
     z = position[:, 2]
     lens = scale / (1 - np.clip(z, -3, 2) * 0.09)  # nearer parts look a little larger
     x, y = centre[0] + position[:, 0] * lens, centre[1] - position[:, 1] * lens
-    inside = np.flatnonzero((x >= 0) & (x < SIDE) & (y >= 0) & (y < SIDE))
-    pixel = y[inside].astype(np.int64) * SIDE + x[inside].astype(np.int64)
+    inside = np.flatnonzero((x >= 0) & (x < side) & (y >= 0) & (y < side))
+    pixel = y[inside].astype(np.int64) * side + x[inside].astype(np.int64)
     z = z[inside] * scale
-    depth = np.full(SIDE * SIDE, -np.inf)
+    depth = np.full(side * side, -np.inf)
     np.maximum.at(depth, pixel, z)
     front = z > depth[pixel] - 0.8
     pixel, inside = pixel[front], inside[front]
@@ -26,26 +26,27 @@ def splat(parts, scale, centre):
     colour = np.concatenate([c for _, _, c in parts])[inside]
     normal = np.where(normal[:, 2:] < 0, -normal, normal)
     channels = np.concatenate([colour, normal], 1).T.copy()
-    weight = np.bincount(pixel, minlength=SIDE * SIDE)
-    sums = np.stack([np.bincount(pixel, channels[k], SIDE * SIDE) for k in range(6)], -1)
+    weight = np.bincount(pixel, minlength=side * side)
+    sums = np.stack([np.bincount(pixel, channels[k], side * side) for k in range(6)], -1)
     mean = sums / np.maximum(weight, 1)[:, None]
-    mean, depth = _fill_pinholes(mean.reshape(SIDE, SIDE, 6), depth.reshape(SIDE, SIDE))
+    mean, depth = _fill_pinholes(mean.reshape(side, side, 6), depth.reshape(side, side))
     return mean[..., :3], mean[..., 3:], depth
 
 
 def _fill_pinholes(values, depth):
     """Close gaps between samples: a pixel far behind at least five of its eight neighbours gets their mean."""
+    side = len(depth)
     padded = np.pad(depth, 1, constant_values=-np.inf)
-    near = np.stack([padded[i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
+    near = np.stack([padded[i : i + side, j : j + side] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
     front = near > depth + 3
     hole = np.flatnonzero((front.sum(0) >= 5).ravel())
-    row, column = np.divmod(hole, SIDE)
+    row, column = np.divmod(hole, side)
     weight = front.reshape(8, -1)[:, hole].astype(float)
     total = weight.sum(0)
     steps = [(i - 1, j - 1) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
     new_values, new_depth = np.zeros((len(hole), 6)), np.zeros(len(hole))
     for (i, j), w in zip(steps, weight, strict=True):
-        y, x = np.clip(row + i, 0, SIDE - 1), np.clip(column + j, 0, SIDE - 1)
+        y, x = np.clip(row + i, 0, side - 1), np.clip(column + j, 0, side - 1)
         new_values += values[y, x] * w[:, None]
         new_depth += np.where(w > 0, depth[y, x], 0)
     values, depth = values.copy(), depth.copy()
@@ -80,7 +81,7 @@ def light_up(colour, normal, depth, light):
 def _shift(image, dx, dy):
     i, j = int(round(dy)), int(round(dx))
     padded = np.pad(image, 20, mode="edge")
-    return padded[20 + i : 20 + i + SIDE, 20 + j : 20 + j + SIDE]
+    return padded[20 + i : 20 + i + len(image), 20 + j : 20 + j + len(image)]
 
 
 def random_light(rng):
@@ -110,8 +111,8 @@ GROUNDS = {  # name: palette of the blurred background
 }
 
 
-def random_ground(rng, name, side=64):
-    """A blurred natural background (SIDE, SIDE, 3): dead leaves of the palette, stalks, glints, other blossoms."""
+def random_ground(rng, name, side=64, full=SIDE, others=0.4):
+    """A blurred natural background (full, full, 3): dead leaves of the palette, stalks, glints, other blossoms."""
     palette = np.array(GROUNDS[name], float) / 255
     rows, columns = np.mgrid[0:side, 0:side]
     image = np.ones((side, side, 3)) * palette[rng.integers(len(palette))]
@@ -126,7 +127,7 @@ def random_ground(rng, name, side=64):
         colour = palette[rng.integers(len(palette))] * rng.uniform(0.7, 1.25)
         inside = (u / long) ** 2 + (np.abs(v) / wide) ** 1.6 < 1
         image[inside] = colour * (1 + 0.25 * np.clip(v[inside, None] / wide, -1, 1))
-    blossoms = rng.integers(2, 8) if rng.random() < 0.4 else 0
+    blossoms = rng.integers(2, 8) if rng.random() < others else 0
     tone = rng.uniform(0.35, 1, 3)
     for _ in range(blossoms):
         x, y, radius = rng.uniform(0, side), rng.uniform(0, side), rng.uniform(2, 7.5)
@@ -142,23 +143,23 @@ def random_ground(rng, name, side=64):
     image = image * (1 + slope[0] * (columns / side - 0.5) + slope[1] * (rows / side - 0.5))[..., None]
     grain = gaussian_filter(rng.standard_normal((side, side)), rng.uniform(0.5, 1.6))
     image = image * (1 + rng.uniform(0, 0.16) * grain)[..., None]
-    return gaussian_filter(np.repeat(np.repeat(image, SIDE // side, 0), SIDE // side, 1), (1, 1, 0)) * rng.uniform(
+    return gaussian_filter(np.repeat(np.repeat(image, full // side, 0), full // side, 1), (1, 1, 0)) * rng.uniform(
         0.7, 1.15
     )
 
 
-def develop(rng, image, depth):
-    """Lens, sensor and file: depth of field, halving, exposure, white balance, noise. Returns uint8 (96, 96, 3)."""
+def develop(rng, image, depth, veil=0.3):
+    """Lens, sensor and file: depth of field, halving, exposure, white balance, noise. Returns uint8 (H / 2, W / 2, 3)."""
     filled = np.isfinite(depth)
     focus = np.quantile(depth[filled], rng.uniform(0.6, 0.95)) if filled.any() else 0.0
     away = np.clip((np.abs(np.where(filled, depth, focus) - focus) - 25) / 70, 0, 1)
     away = gaussian_filter(away, 2)[..., None] * rng.uniform(0.2, 1)
     image = image * (1 - away) + gaussian_filter(image, (4, 4, 0)) * away
-    if rng.random() < 0.3:
+    if rng.random() < veil:
         image = _veil(rng, image)
     soft = rng.choice([0.3, 0.6, rng.uniform(0.6, 1.7)])
     image = gaussian_filter(image, (soft, soft, 0))
-    image = image.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean((1, 3))
+    image = image.reshape(len(image) // 2, 2, len(image) // 2, 2, 3).mean((1, 3))
     image = np.clip(image, 0, None) * rng.uniform(0.9, 1.3) * (1 + rng.normal(0, 0.03, 3))
     image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)  # highlights roll off
     image = np.clip(image, 0, 1) ** rng.uniform(0.85, 1.2)
@@ -173,7 +174,7 @@ def develop(rng, image, depth):
 
 def _veil(rng, image):
     """A blade or leaf close to the lens, far out of focus."""
-    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    rows, columns = np.mgrid[0 : len(image), 0 : len(image)] / len(image)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(0.3, 0.62) * rng.choice([-1, 1])
     v = (columns - 0.5) * np.cos(angle) + (rows - 0.5) * np.sin(angle) - offset
     u = (rows - 0.5) * np.cos(angle) - (columns - 0.5) * np.sin(angle)
