@@ -10,7 +10,7 @@ SIDE = 192  # rendered at twice the size of the finished image; render_meadow dr
 
 
 def splat(parts, scale, centre, side=SIDE):
-    """Drop points into a depth buffer. Returns colour and normal (side, side, 3) and depth (side, side), -inf if empty."""
+    """Drop points into a depth buffer. Returns colour and normal (side, side, 3) and depth, -inf if empty."""
     position = np.concatenate([p for p, _, _ in parts])
     z = position[:, 2]
     lens = scale / (1 - np.clip(z, -3, 2) * 0.09)  # nearer parts look a little larger
@@ -149,7 +149,7 @@ def random_ground(rng, name, side=64, full=SIDE, others=0.4):
 
 
 def develop(rng, image, depth, veil=0.3):
-    """Lens, sensor and file: depth of field, halving, exposure, white balance, noise. Returns uint8 (H / 2, W / 2, 3)."""
+    """Lens, sensor and file: depth of field, halving, exposure, white balance, noise. Returns uint8, half the size."""
     filled = np.isfinite(depth)
     focus = np.quantile(depth[filled], rng.uniform(0.6, 0.95)) if filled.any() else 0.0
     away = np.clip((np.abs(np.where(filled, depth, focus) - focus) - 25) / 70, 0, 1)

@@ -1,0 +1,182 @@
+"""Draw a meadow with one to five flowers, and say which pixel belongs to which: the detection and segmentation set.
+
+    >>> image, owner, kinds = render(np.random.default_rng(0))
+    >>> image.shape, owner.shape, len(kinds) == owner.max()
+    ((128, 128, 3), (128, 128), True)
+
+Blossoms, light and camera are those of `render_flowers` and `scenes`. Each flower is dropped into a depth buffer of its
+own; where several cover a pixel, the foremost is seen and owns it. So the masks are exact and hold the visible part only.
+
+python data/render_meadow.py                 # write data/mini/meadow
+python data/render_meadow.py --sheet out.png  # a contact sheet with outlines, to look at
+"""
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:  # works as a script and as an imported file
+    sys.path.insert(0, str(HERE))
+
+from botany import BY_NAME  # noqa: E402
+from coats import plain  # noqa: E402
+from render_flowers import plant  # noqa: E402
+from scenes import develop, jpeg, light_up, random_ground, random_light, splat  # noqa: E402
+from surfaces import petals, place, turn_to  # noqa: E402
+
+WIDE = 256  # drawn at twice the size of the finished 128 pixels
+CLASSES = ("daisy", "sunflower", "tulip")  # labels 1, 2, 3; 0 is the background
+ROWS = {"daisy": "oxeye daisy", "sunflower": "sunflower", "tulip": "tulip"}
+RADIUS = {"daisy": (20, 38), "sunflower": (30, 58), "tulip": (26, 46)}  # half the width of a blossom, drawn pixels
+COUNTS = {"train": 80, "val": 30}
+LEAST_VISIBLE = 0.4  # share of a blossom that has to be seen, by the other flowers and the frame
+LEAST_PIXELS = 90  # finished pixels a blossom has to own
+
+
+def blossoms(rng):
+    """One to five flowers, far ones first: (class number from 1, blossom parts, stalk parts), in drawn pixels.
+
+    The stalk is no part of a flower's mask: it is meadow, as the grass is.
+    """
+    count = rng.choice([1, 2, 3, 4, 5], p=[0.12, 0.22, 0.28, 0.22, 0.16])
+    found = []
+    for _ in range(count):
+        kind = int(rng.integers(len(CLASSES)))
+        radius = rng.uniform(*RADIUS[CLASSES[kind]])
+        *flower, stalk = plant(rng, BY_NAME[ROWS[CLASSES[kind]]])
+        points = np.concatenate([p for p, _, _ in flower])
+        low, high = np.quantile(points, [0.01, 0.99], axis=0)
+        size = 2 * radius / max(high[:2] - low[:2])
+        margin = 0.55 * radius
+        x, y = rng.uniform(margin, WIDE - margin), rng.uniform(margin, WIDE - 1.2 * margin)
+        # lower in the picture is nearer, as in a meadow seen from above
+        spot = np.array([x, -y, 0.3 * (y - WIDE / 2) + rng.normal(0, 8)])
+        move = spot - (low + high) / 2 * size
+        found.append((y, kind + 1, place(flower, np.eye(3), move, size), place([stalk], np.eye(3), move, size)))
+    return [one[1:] for one in sorted(found, key=lambda one: one[0])]
+
+
+def grass(rng):
+    """Blades of grass from the lower edge up, most of them behind the flowers."""
+    parts = []
+    for _ in range(int(rng.integers(10, 34))):
+        coat = plain(rng, "green olive lime darkgreen", vein=(0.22, 3), jitter=0.1, detail=0.9)
+        bend, width = rng.uniform(-60, 10), rng.uniform(0.03, 0.075)
+        blade = petals(rng, coat, 1, width=width, shape="blade", bend=bend, fold=0.25, ruffle=0.1, azimuth=0.0)
+        spin = turn_to((rng.normal(0, 0.3), rng.normal(0.2, 0.3), 1), rng.normal(np.pi / 2, 0.3))[0]
+        root = (rng.uniform(-20, WIDE + 20), -WIDE - rng.uniform(-30, 60), rng.uniform(-110, 45))
+        parts += place([blade], spin, root, rng.uniform(70, 190))
+    return parts
+
+
+def layer(parts):
+    """Colour, normal and depth of `parts` given in drawn pixels (x to the right, y up from the upper edge)."""
+    # splat() widens what is near by up to a fifth for single blossoms; here a unit is the whole picture
+    return splat([(p / WIDE, n, c) for p, n, c in parts], WIDE, (0, 0), WIDE)
+
+
+def scene(rng):
+    """One arrangement: colour, normal, depth (WIDE, WIDE), owner (0 meadow, k the k-th flower), class of each flower."""
+    while True:
+        flowers = blossoms(rng)
+        layers = [layer(grass(rng) + [part for _, _, stalk in flowers for part in stalk])]
+        layers += [layer(flower) for _, flower, _ in flowers]
+        depth = np.stack([d for _, _, d in layers])
+        there = np.isfinite(depth)
+        # among flowers the lower one hides the upper one whole: petals do not grow through each other
+        owner = (there * np.arange(len(layers))[:, None, None]).max(0)
+        owner[depth[0] > np.take_along_axis(depth, owner[None], 0)[0]] = 0  # blades of grass in front of all
+        seen = np.bincount(owner.ravel(), minlength=len(layers))[1:]
+        if (seen >= 4 * LEAST_PIXELS).all() and (seen >= LEAST_VISIBLE * there[1:].sum((1, 2))).all():
+            break
+    pick = owner[None, ..., None]
+    colour = np.take_along_axis(np.stack([c for c, _, _ in layers]), pick, 0)[0]
+    normal = np.take_along_axis(np.stack([n for _, n, _ in layers]), pick, 0)[0]
+    return colour, normal, np.take_along_axis(depth, owner[None], 0)[0], owner, [kind for kind, _, _ in flowers]
+
+
+def render(rng):
+    """A photograph uint8 (128, 128, 3), its owner map uint8 (128, 128) and the class number of every flower in it."""
+    colour, normal, depth, owner, kinds = scene(rng)
+    ground = random_ground(rng, ["meadow", "leaves", "shade"][rng.choice(3, p=[0.55, 0.35, 0.1])], full=WIDE, others=0)
+    lit = light_up(colour, normal, depth, random_light(rng))
+    image = np.where(np.isfinite(depth)[..., None], lit, ground)
+    return develop(rng, image, depth, veil=0), halve(owner), kinds
+
+
+def halve(owner):
+    """The owner of every 2 x 2 block: the flower that holds at least half of it, else the meadow."""
+    blocks = owner.reshape(len(owner) // 2, 2, len(owner) // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
+    votes = np.stack([(blocks == k).sum(1) for k in range(owner.max() + 1)], 1)
+    votes[:, 0] -= 1  # a draw between flower and meadow goes to the flower
+    return votes.argmax(1).reshape(len(owner) // 2, -1).astype(np.uint8)
+
+
+def generator(split, number):
+    """A random generator that depends on nothing but the split and the number of the scene."""
+    from build_images import generator as named
+
+    return named("meadow", split, number)
+
+
+def png(owner):
+    """PNG bytes of an owner map."""
+    buffer = io.BytesIO()
+    Image.fromarray(owner).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def build(out):
+    """Write images, masks and annotations.json under `out`; returns the number of bytes."""
+    size, listed = 0, {}
+    for split, count in COUNTS.items():
+        for folder in ("images", "masks"):
+            (out / split / folder).mkdir(parents=True, exist_ok=True)
+        listed[split] = {}
+        for number in range(1, count + 1):
+            image, owner, kinds = render(generator(split, number))
+            name = f"{number:04d}"
+            listed[split][name] = [CLASSES[kind - 1] for kind in kinds]
+            for folder, content in (("images", jpeg(image)), ("masks", png(owner))):
+                (out / split / folder / (name + (".jpg" if folder == "images" else ".png"))).write_bytes(content)
+                size += len(content)
+    text = json.dumps({"classes": list(CLASSES), "flowers": listed}, indent=1) + "\n"
+    (out / "annotations.json").write_text(text, encoding="utf-8")
+    return size + len(text)
+
+
+def sheet(path, rows=5, columns=8):
+    """A contact sheet: the scenes, and beside each its outlines in the colour of the class."""
+    tints = np.array([(0, 0, 0), (0, 114, 255), (255, 0, 160), (0, 230, 230)], np.uint8)
+    canvas = np.zeros((rows * 130, columns * 260, 3), np.uint8)
+    for k in range(rows * columns):
+        image, owner, kinds = render(generator("train", k + 1))
+        edge = np.zeros_like(owner, bool)
+        edge[1:] |= owner[1:] != owner[:-1]
+        edge[:, 1:] |= owner[:, 1:] != owner[:, :-1]
+        marked = np.where((owner > 0)[..., None], image // 2 + tints[np.array([0, *kinds])[owner]] // 2, image)
+        marked[edge] = 255
+        y, x = k // columns * 130, k % columns * 260
+        canvas[y : y + 128, x : x + 128], canvas[y : y + 128, x + 128 : x + 256] = image, marked
+    Image.fromarray(canvas).save(path)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE / "mini" / "meadow", help="folder to write to")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file instead")
+    options = parser.parse_args(arguments)
+    if options.sheet:
+        sheet(options.sheet)
+    else:
+        print(f"{sum(COUNTS.values())} scenes, {build(options.out) / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
