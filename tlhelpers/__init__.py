@@ -14,6 +14,8 @@ _NAMES = {
     "images": "image_folder load_image",
     "pipeline": "CachedImages automatic_workers cache_images",
     "datasets": "FLOWERS102_CLASSES MiniFlowers102 five_flowers flowers102 make_loader microscopy stratified_split",
+    "stl10": "MiniSTL10 STL10_CLASSES stl10",
+    "scenes": "FlowerScenes flower_scenes scene_classes semantic_mask",
     "backbones": "EfficientNet_Mini_Weights ResNet10_Weights VGG9_BN_Weights efficientnet_mini resnet10 vgg9_bn",
     "models": "Stage check_head head_in_features replace_head stages",
     "loading": "pretrained",
@@ -24,13 +26,19 @@ _NAMES = {
     "history": "History",
     "evaluation": "Metrics Predictions accuracy_interval evaluate predict",
     "training": "fit",
+    "zoo": "FAMILIES blueprint count_macs family_table format_families head_place images_per_second plot_families",
+    "probing": "leaderboard leaderboard_table plot_leaderboard probe_parts targets",
     "lr_finder": "LRSweep lr_sweep",
     "mixing": "MixingCollate loss_floor mix_shares",
     "gradual": "Phase cache_bytes fit_gradually unfreeze_from",
+    "detection": "collate_scenes count_found detect detector replace_box_head small_faster_rcnn train_detector",
+    "segmentation": "class_iou dilate mean_iou replace_mask_head segment segmenter small_deeplabv3 small_lraspp "
+    "train_segmenter",
     "explain": "grad_cam show_grad_cam",
     "photos": "PhotoPredictions predict_photos",
     "plots": "compare_bars plot_history show_batch show_images",
     "curves": "plot_learning_rates plot_lr_sweep",
+    "outlines": "plot_losses show_boxes show_masks",
     "mistakes": "most_confused plot_confused show_predictions",
     "calibration": "Calibration calibration_of plot_reliability",
     "checks": "CheckResult check",
@@ -43,7 +51,7 @@ _NAMES = {
     "quizzes": "quiz",
 }
 # matplotlib and ipywidgets are slow to import: these wait until a lesson asks for a name
-_LAZY = {"plots", "curves", "mistakes", "calibration", "checks", "diagnosis", "quizzes"}
+_LAZY = {"plots", "curves", "mistakes", "outlines", "calibration", "checks", "diagnosis", "quizzes"}
 _LAZY |= {file for file in _NAMES if file.startswith("explorers.")}
 _FILE = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_FILE)
