@@ -27,6 +27,7 @@ NAMES = {
     "mobilenet_v2": "stem " + " ".join(f"block{i}" for i in range(1, 19)) + " pool head",
     "mobilenet_v3": "stem " + " ".join(f"block{i}" for i in range(1, 13)) + " pool hidden head",
     "convnext": "stem block1 block2 block3 block4 pool hidden head",
+    "swin": "stem block1 block2 block3 block4 pool head",
     "vit": "stem block1 block2 pool head",
     "vit_with_hidden": "stem block1 block2 pool hidden head",
 }
@@ -59,7 +60,7 @@ def test_stages_have_names_all_parameters_and_the_networks_scores(family):
 
 REAL = (
     "resnet18 resnet50 vgg11 vgg16_bn alexnet squeezenet1_0 densenet121 efficientnet_b0 efficientnet_v2_s "
-    "mobilenet_v2 mobilenet_v3_large convnext_tiny vit_b_16"
+    "mobilenet_v2 mobilenet_v3_large convnext_tiny swin_t swin_v2_t vit_b_16"
 ).split()
 
 

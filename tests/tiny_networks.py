@@ -7,6 +7,7 @@ from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.densenet import DenseNet
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vgg import make_layers
 from torchvision.models.vision_transformer import VisionTransformer
 
@@ -56,6 +57,10 @@ def vit(representation_size=None):
     )  # fmt: skip
 
 
+def swin():
+    return SwinTransformer([4, 4], 8, [1, 1, 1, 1], [1, 1, 2, 2], [2, 2], stochastic_depth_prob=0.1, num_classes=10)
+
+
 def densenet():
     return DenseNet(growth_rate=4, block_config=(1, 2, 1, 1), num_init_features=8, num_classes=10)
 
@@ -70,6 +75,7 @@ FAMILIES = {
     "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=10, width_mult=0.25),
     "mobilenet_v3": lambda: models.mobilenet_v3_small(num_classes=10, width_mult=0.25),
     "convnext": convnext,
+    "swin": swin,
     "vit": vit,
     "vit_with_hidden": lambda: vit(representation_size=8),
 }
