@@ -5,7 +5,7 @@
     ((128, 128, 3), (128, 128), True)
 
 Blossoms, light and camera are those of `render_flowers` and `scenes`. Each flower is dropped into a depth buffer of its
-own; where several cover a pixel, the foremost is seen and owns it. So the masks are exact and hold the visible part only.
+own; where several cover a pixel, the foremost is seen and owns it. The masks are exact and hold the visible part only.
 
 python data/render_meadow.py                 # write data/mini/meadow
 python data/render_meadow.py --sheet out.png  # a contact sheet with outlines, to look at
@@ -28,7 +28,7 @@ from botany import BY_NAME  # noqa: E402
 from coats import plain  # noqa: E402
 from render_flowers import plant  # noqa: E402
 from scenes import develop, jpeg, light_up, random_ground, random_light, splat  # noqa: E402
-from surfaces import petals, place, turn_to  # noqa: E402
+from surfaces import PIXELS, petals, place, turn_to  # noqa: E402
 
 WIDE = 256  # drawn at twice the size of the finished 128 pixels
 CLASSES = ("daisy", "sunflower", "tulip")  # labels 1, 2, 3; 0 is the background
@@ -66,12 +66,14 @@ def grass(rng):
     """Blades of grass from the lower edge up, most of them behind the flowers."""
     parts = []
     for _ in range(int(rng.integers(10, 34))):
-        coat = plain(rng, "green olive lime darkgreen", vein=(0.22, 3), jitter=0.1, detail=0.9)
+        size = rng.uniform(70, 190)
+        # as many points as pixels on the way up, or the blade would be a dotted line
+        coat = plain(rng, "green olive lime darkgreen", vein=(0.22, 3), jitter=0.1, detail=1.5 * size / PIXELS)
         bend, width = rng.uniform(-60, 10), rng.uniform(0.03, 0.075)
         blade = petals(rng, coat, 1, width=width, shape="blade", bend=bend, fold=0.25, ruffle=0.1, azimuth=0.0)
         spin = turn_to((rng.normal(0, 0.3), rng.normal(0.2, 0.3), 1), rng.normal(np.pi / 2, 0.3))[0]
         root = (rng.uniform(-20, WIDE + 20), -WIDE - rng.uniform(-30, 60), rng.uniform(-110, 45))
-        parts += place([blade], spin, root, rng.uniform(70, 190))
+        parts += place([blade], spin, root, size)
     return parts
 
 
@@ -82,16 +84,17 @@ def layer(parts):
 
 
 def scene(rng):
-    """One arrangement: colour, normal, depth (WIDE, WIDE), owner (0 meadow, k the k-th flower), class of each flower."""
+    """One arrangement: colour, normal, depth (WIDE, WIDE), owner (0 meadow, k the k-th flower), class of each."""
     while True:
         flowers = blossoms(rng)
-        layers = [layer(grass(rng) + [part for _, _, stalk in flowers for part in stalk])]
+        blades = grass(rng)
+        layers = [layer(blades + [part for _, _, stalk in flowers for part in stalk])]
         layers += [layer(flower) for _, flower, _ in flowers]
         depth = np.stack([d for _, _, d in layers])
         there = np.isfinite(depth)
         # among flowers the lower one hides the upper one whole: petals do not grow through each other
         owner = (there * np.arange(len(layers))[:, None, None]).max(0)
-        owner[depth[0] > np.take_along_axis(depth, owner[None], 0)[0]] = 0  # blades of grass in front of all
+        owner[layer(blades)[2] > np.take_along_axis(depth, owner[None], 0)[0]] = 0  # grass in front; stalks never are
         seen = np.bincount(owner.ravel(), minlength=len(layers))[1:]
         if (seen >= 4 * LEAST_PIXELS).all() and (seen >= LEAST_VISIBLE * there[1:].sum((1, 2))).all():
             break
