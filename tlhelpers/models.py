@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from . import timm_layouts
 from .layouts import NAMES, Layout, Stage, device_of, torchvision_layout, unwrap
 from .session import CourseError
 
@@ -17,7 +18,7 @@ __all__ = ["Stage", "check_head", "device_of", "head_in_features", "replace_head
 
 
 def stages(model: nn.Module) -> list[Stage]:
-    """Split a torchvision classifier into named stages; running them in order equals `model(x)`.
+    """Split a classifier of torchvision or timm into named stages; running them in order equals `model(x)`.
 
     From input to output: `stem`, then `layer1`... (ResNet) or `block1`... (others; VGG has no stem), `pool` (no
     parameters: pooling and flatten), `hidden` if the classifier has layers before its last one, and `head`. Every
@@ -31,10 +32,11 @@ def stages(model: nn.Module) -> list[Stage]:
 
 
 def _layout(m: nn.Module) -> Layout:
-    layout = torchvision_layout(m)
+    layout = torchvision_layout(m) or timm_layouts.timm_layout(m)
     if layout is None:
         raise CourseError(
-            f"stages() does not know the network {type(m).__name__}; it knows torchvision's {NAMES}. "
+            f"stages() does not know the network {type(m).__name__}; it knows torchvision's {NAMES}, and timm's "
+            f"{timm_layouts.NAMES}. "
             "For another network hand its own modules to freeze(), for example freeze(model.backbone)."
         )
     return layout
@@ -49,11 +51,14 @@ def _head_layer(model: nn.Module, last: bool) -> nn.Linear | nn.Conv2d:
 
 
 def head_in_features(model: nn.Module) -> int:
-    """Return how many numbers per image the head receives.
+    """Return how many numbers per image the head receives, or would receive where timm left it out.
 
     >>> head_in_features(models.resnet18())
     512
     """
+    m, head = unwrap(model), stages(model)[-1]
+    if isinstance(head.modules[-1], nn.Identity) and hasattr(m, "head_hidden_size"):
+        return m.head_hidden_size  # timm built it with num_classes=0: no head, and the width is remembered
     layer = _head_layer(model, last=False)
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
@@ -88,10 +93,12 @@ def replace_head(model: nn.Module, num_classes: int, head: nn.Module | None = No
     head = head.to(device_of(m)).requires_grad_(True)
     if isinstance(m, models.SqueezeNet):
         dropout = next((child for child in m.classifier if isinstance(child, nn.Dropout)), nn.Dropout(0.5))
-        m.classifier, m.num_classes = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), dropout, head), num_classes
+        m.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), dropout, head)
     else:
         owner, _, name = _layout(m).head.rpartition(".")  # "classifier.6": the module in m.classifier called "6"
         setattr(m.get_submodule(owner), name, head)
+    if hasattr(m, "num_classes"):
+        m.num_classes = num_classes
     return model
 
 
