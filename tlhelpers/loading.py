@@ -18,14 +18,14 @@ from .models import replace_head
 from .session import Course, CourseError
 
 # which bundled network can stand in when the weights of a larger relative cannot be had
-STAND_INS = {"resnet": "resnet10", "efficientnet": "efficientnet_mini"}
+STAND_INS = {"resnet": "resnet10", "efficientnet": "efficientnet_mini", "vgg": "vgg9_bn"}
 
 
 def pretrained(course: Course | None, arch: str, num_classes: int | None = None) -> tuple[nn.Module, WeightsEnum]:
     """Return torchvision's `arch` with its default weights, on the course's device, and the weights entry.
 
     The same as `models.get_model(arch, weights="DEFAULT")`, plus what a failed download needs: a file that arrived cut
-    short is removed and fetched once more; when that fails too, a ResNet or EfficientNet is replaced by the bundled one
+    short is removed and fetched once more; when that fails too, a ResNet, EfficientNet or VGG is replaced by the bundled one
     (a printed line says so; take the transforms from the returned weights) and any other network raises `CourseError`.
     With `num_classes` the head is replaced. https://pytorch.org/vision/stable/models.html
 
