@@ -54,10 +54,10 @@ def show_boxes(
 ) -> Figure:
     """Draw boxes with their class on images (3, H, W): true ones (targets), or predictions, those of at least `score`.
 
-    `classes` names the classes 1, 2, ...; the background, class 0, has no boxes.
+    `classes` names all classes, the background at place 0, as `scene_classes` does.
 
     >>> target = {"boxes": torch.tensor([[2.0, 2.0, 20.0, 30.0]]), "labels": torch.tensor([1])}
-    >>> len(show_boxes([torch.rand(3, 32, 32)], [target], ["daisy"]).axes)
+    >>> len(show_boxes([torch.rand(3, 32, 32)], [target], ["background", "daisy"]).axes)
     1
     """
     if len(images) != len(targets):
@@ -77,7 +77,7 @@ def show_boxes(
             ax.set_title(label, fontsize=8)
             said = target["scores"].detach().cpu()[kept.cpu()].tolist() if "scores" in target else None
             for row, (x, y, _, _) in enumerate((boxes * ENLARGE).tolist()):
-                text = classes[numbers[row] - 1] + (f" {said[row]:.2f}" if said else "")
+                text = classes[numbers[row]] + (f" {said[row]:.2f}" if said else "")
                 ax.text(x, max(y, 14), text, fontsize=7, va="bottom", clip_on=True, color="black",
                         bbox={"facecolor": colours[row], "edgecolor": "none", "pad": 0.6})  # fmt: skip
     return figure
@@ -93,24 +93,24 @@ def show_masks(
 ) -> Figure:
     """Colour every pixel of the images (3, H, W) by its class in `maps` (H, W), except class 0, the background.
 
-    `classes` names the classes 1, 2, ...; a legend says which colour is which.
+    `classes` names all classes, the background at place 0; a legend says which colour is which.
 
     >>> class_map = torch.zeros(32, 32, dtype=torch.long); class_map[8:20, 8:20] = 1
-    >>> len(show_masks([torch.rand(3, 32, 32)], [class_map], ["daisy"]).axes)
+    >>> len(show_masks([torch.rand(3, 32, 32)], [class_map], ["background", "daisy"]).axes)
     1
     """
     if len(images) != len(maps):
         raise CourseError(f"{len(images)} images but {len(maps)} maps: give one for each image.")
     with plt.rc_context(STYLE):
         figure, axes, labels = _figure(len(images), titles, ncols)
-        colours = [OUTLINE[i % len(OUTLINE)] for i in range(len(classes))]
+        colours = [OUTLINE[i % len(OUTLINE)] for i in range(len(classes) - 1)]
         for ax, image, class_map, label in zip(axes, images, maps, labels, strict=False):
-            masks = torch.stack([class_map.cpu() == number for number in range(1, len(classes) + 1)])
+            masks = torch.stack([class_map.cpu() == number for number in range(1, len(classes))])
             picture = draw_segmentation_masks(_pixels(image), masks, alpha=alpha, colors=colours)
             ax.imshow(picture.permute(1, 2, 0).numpy())
             ax.set_title(label, fontsize=8)
-        patches = [Patch(color=colour, label=name) for colour, name in zip(colours, classes, strict=True)]
-        figure.legend(handles=patches, loc="outside lower center", ncols=len(classes), frameon=False, fontsize=9)
+        patches = [Patch(color=colour, label=name) for colour, name in zip(colours, classes[1:], strict=True)]
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(colours), frameon=False, fontsize=9)
     return figure
 
 
