@@ -19,6 +19,7 @@ _NAMES = {
     "backbones": "EfficientNet_Mini_Weights ResNet10_Weights VGG9_BN_Weights efficientnet_mini resnet10 vgg9_bn",
     "models": "Stage check_head head_in_features replace_head stages",
     "loading": "pretrained",
+    "timm_models": "import_timm timm_pretrained timm_transforms",
     "freezing": "count_parameters freeze train_mode trainable_parameters trainable_table unfreeze",
     "groups": "group_table parameter_groups",
     "features": "FeatureSet Probe cache_features linear_probe split_model",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision import models
 
 from .evaluation import to_device
 from .freezing import preserved_modes
@@ -37,6 +36,7 @@ def grad_cam(
     that keeps a torchvision network in `.backbone` is looked into. Raises `CourseError` for a network without feature
     maps, an unknown stage, a class out of range. (Selvaraju et al. 2017, arXiv:1610.02391)
 
+    >>> from torchvision import models
     >>> model = models.get_model("resnet10").requires_grad_(False)
     >>> grad_cam(model, torch.randn(2, 3, 64, 64), classes=7).shape
     torch.Size([2, 64, 64])
@@ -45,6 +45,7 @@ def grad_cam(
     if not isinstance(images, Tensor) or images.ndim != 4 or not len(images) or not images.is_floating_point():
         given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise CourseError(f"grad_cam: images must be a normalised batch (N, 3, H, W), not {given}.")
+    place, channels = _place(model, at)
     kept = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -56,7 +57,7 @@ def grad_cam(
         kept.append(output.detach().clone().requires_grad_())
         return kept[-1].clone()
 
-    handle = _place(model, at).register_forward_hook(keep)
+    handle = place.register_forward_hook(keep)
     try:
         # also inside somebody's no_grad or inference_mode
         with preserved_modes(model), torch.inference_mode(False), torch.enable_grad():
@@ -66,6 +67,7 @@ def grad_cam(
             maps, asked = kept[-1], _asked(classes, scores)
             # autograd.grad hands the gradient over and writes into no parameter
             (gradient,) = torch.autograd.grad(scores.gather(1, asked).sum(), maps)
+            maps, gradient = maps.movedim(channels, 1), gradient.movedim(channels, 1)  # Swin has them last
     finally:
         handle.remove()
     weights = gradient.float().mean(dim=(2, 3), keepdim=True)  # how much each map matters for the class
@@ -75,12 +77,12 @@ def grad_cam(
     return (cam / cam.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(cam.dtype).tiny)).cpu()
 
 
-def _place(model: nn.Module, at: str | nn.Module | None) -> nn.Module:
-    """Return the module whose output is weighed."""
+def _place(model: nn.Module, at: str | nn.Module | None) -> tuple[nn.Module, int]:
+    """Return the module whose output is weighed, and the dimension of that output which counts the channels."""
     if isinstance(at, nn.Module):
-        return at
-    network, parts = _network(model)
-    if isinstance(network, models.VisionTransformer):
+        return at, 1
+    _, parts = _network(model)
+    if parts[0].channels == 2:
         raise CourseError(
             "Grad-CAM weighs feature maps, and a vision transformer has none: it cuts the image into patches and "
             "scores its class token, whose gradient at the other patches of the last layer is zero. Use a "
@@ -90,7 +92,8 @@ def _place(model: nn.Module, at: str | nn.Module | None) -> nn.Module:
     places = names[: next(i for i, name in enumerate(names) if name in ("pool", "hidden", "head"))]
     if at is not None and at not in places:
         raise CourseError(f"grad_cam: at={at!r} is unknown here: choose one of {', '.join(places)}, or a module.")
-    return parts[names.index(at or places[-1])].modules[-1]
+    part = parts[names.index(at or places[-1])]
+    return part.modules[-1], part.channels
 
 
 def _network(model: nn.Module) -> tuple[nn.Module, list[Stage]]:

@@ -29,7 +29,7 @@ class Stage:
 
     name: str  # "stem", "layer1" or "block1" ..., "pool", "hidden", "head"
     modules: list[nn.Module]
-    channels: int = 1  # the dimension of its output that counts the channels: 1 in N x C x H x W, Swin has them last
+    channels: int = 1  # the dimension of its output that counts channels: 1 in N x C x H x W, 3 in Swin's N x H x W x C
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the stage on the output of the stage before it."""
@@ -91,14 +91,13 @@ def torchvision_layout(m: nn.Module) -> Layout | None:
     if isinstance(m, models.VisionTransformer):
         blocks = numbered([[layer] for layer in m.encoder.layers])
         blocks[-1].modules.append(m.encoder.ln)
-        start = [Stage("stem", [_Tokens(m)]), *blocks, Stage("pool", [_ClassToken()])]
+        start = with_channels_in(2, [Stage("stem", [_Tokens(m)]), *blocks])  # N x tokens x width
+        start.append(Stage("pool", [_ClassToken()]))
         return _with_classifier(start, "heads", m.heads)
     if isinstance(m, models.SwinTransformer):
-        body = with_stem(_downsampling_first(m.features))
-        for part in body:
-            part.channels = 3  # Swin's layers hand on N x H x W x C ...
+        body = with_channels_in(3, with_stem(_downsampling_first(m.features)))
         body[-1].modules += [m.norm, m.permute]
-        body[-1].channels = 1  # ... and only the last one turns it round, for the pooling
+        body[-1].channels = 1  # turned round for the pooling
         return Layout([*body, Stage("pool", [m.avgpool, m.flatten]), Stage("head", [m.head])], "head")
     if isinstance(m, models.VGG):
         body, pool = numbered(_ending_in_pool(m.features)), [m.avgpool, flatten]
@@ -143,6 +142,17 @@ def with_stem(parts: list[list[nn.Module]]) -> list[Stage]:
     ['stem', 'block1']
     """
     return [Stage("stem", parts[0]), *numbered(parts[1:])]
+
+
+def with_channels_in(dimension: int, parts: list[Stage]) -> list[Stage]:
+    """Note for each stage which dimension of its output counts the channels; return the stages.
+
+    >>> with_channels_in(3, [Stage("stem", [])])[0].channels
+    3
+    """
+    for part in parts:
+        part.channels = dimension
+    return parts
 
 
 def _ending_in_pool(features: nn.Sequential) -> list[list[nn.Module]]:

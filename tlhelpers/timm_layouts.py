@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .layouts import Layout, Stage, numbered, with_stem
+from .layouts import Layout, Stage, numbered, with_channels_in, with_stem
 
 NAMES = "ResNet, EfficientNet, MobileNetV3, RegNet, ConvNeXt, SwinTransformer, VisionTransformer"
 
@@ -57,10 +57,8 @@ def _convnext(m: nn.Module) -> Layout:
 
 
 def _swin(m: nn.Module) -> Layout:
-    body = with_stem([[m.patch_embed], *([layer] for layer in m.layers)])
+    body = with_channels_in(3, with_stem([[m.patch_embed], *([layer] for layer in m.layers)]))
     body[-1].modules.append(m.norm)
-    for part in body:
-        part.channels = 3  # N x H x W x C up to the pooling
     return _with_head(m, body)
 
 
@@ -78,10 +76,11 @@ def _with_head(m: nn.Module, body: list[Stage]) -> Layout | None:
 def _vision_transformer(m: nn.Module) -> Layout:
     blocks = numbered([[block] for block in m.blocks])
     blocks[-1].modules.append(m.norm)
+    body = with_channels_in(2, [Stage("stem", [_Tokens(m)]), *blocks])
     # pooling by attention, and a norm behind the pooling, have parameters: `pool` has none by definition
     name = "hidden" if any(True for part in (m.attn_pool, m.fc_norm) if part for _ in part.parameters()) else "pool"
     middle = Stage(name, [_Pool(m), m.fc_norm])
-    return Layout([Stage("stem", [_Tokens(m)]), *blocks, middle, Stage("head", [m.head_drop, m.head])], "head")
+    return Layout([*body, middle, Stage("head", [m.head_drop, m.head])], "head")
 
 
 def _dropout(m: nn.Module) -> list[nn.Module]:

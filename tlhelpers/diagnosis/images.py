@@ -134,8 +134,11 @@ def _trained_size(net: nn.Module) -> tuple[int | None, bool]:
     for module in net.modules():
         if isinstance(module, models.VisionTransformer):
             return module.image_size, True
-        if isinstance(module, models.ResNet) and all(len(getattr(module, f"layer{i}")) == 1 for i in (1, 2, 3, 4)):
-            return 64, False  # the bundled resnet10; no network of torchvision is as short
+        patches = getattr(module, "patch_embed", None)
+        if getattr(patches, "img_size", None) and getattr(patches, "strict_img_size", False):
+            return patches.img_size[0], True  # timm's transformers
+        if type(module).__name__ == "ResNet" and all(len(getattr(module, f"layer{i}")) == 1 for i in (1, 2, 3, 4)):
+            return 64, False  # the bundled resnet10, in timm's class too; no network of theirs is as short
         if isinstance(module, models.EfficientNet) and module.features[0][0].out_channels == 16:
             return 64, False  # the bundled efficientnet_mini; no network of torchvision is as narrow
     return None, False
