@@ -1,8 +1,8 @@
 """Draw a meadow with one to five flowers, and say which pixel belongs to which: the detection and segmentation set.
 
     >>> image, owner, kinds = render(np.random.default_rng(0))
-    >>> image.shape, owner.shape, len(kinds) == owner.max()
-    ((128, 128, 3), (128, 128), True)
+    >>> image.shape, owner.shape, len(kinds) - int(owner.max())
+    ((128, 128, 3), (128, 128), 0)
 
 Blossoms, light and camera are those of `render_flowers` and `scenes`. Each flower is dropped into a depth buffer of its
 own; where several cover a pixel, the foremost is seen and owns it. The masks are exact and hold the visible part only.
@@ -92,9 +92,10 @@ def scene(rng):
         layers += [layer(flower) for _, flower, _ in flowers]
         depth = np.stack([d for _, _, d in layers])
         there = np.isfinite(depth)
-        # among flowers the lower one hides the upper one whole: petals do not grow through each other
+        # what is in front hides the other whole, since nothing grows through a petal: of two flowers the lower one is,
+        # a blade of grass where it is nearer than the flower's nearest point, a stalk never
         owner = (there * np.arange(len(layers))[:, None, None]).max(0)
-        owner[layer(blades)[2] > np.take_along_axis(depth, owner[None], 0)[0]] = 0  # grass in front; stalks never are
+        owner[layer(blades)[2] > depth.max((1, 2))[owner]] = 0
         seen = np.bincount(owner.ravel(), minlength=len(layers))[1:]
         if (seen >= 4 * LEAST_PIXELS).all() and (seen >= LEAST_VISIBLE * there[1:].sum((1, 2))).all():
             break
@@ -115,10 +116,11 @@ def render(rng):
 
 def halve(owner):
     """The owner of every 2 x 2 block: the flower that holds at least half of it, else the meadow."""
-    blocks = owner.reshape(len(owner) // 2, 2, len(owner) // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
+    rows, columns = (side // 2 for side in owner.shape)
+    blocks = owner.reshape(rows, 2, columns, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
     votes = np.stack([(blocks == k).sum(1) for k in range(owner.max() + 1)], 1)
     votes[:, 0] -= 1  # a draw between flower and meadow goes to the flower
-    return votes.argmax(1).reshape(len(owner) // 2, -1).astype(np.uint8)
+    return votes.argmax(1).reshape(rows, columns).astype(np.uint8)
 
 
 def generator(split, number):
