@@ -62,9 +62,9 @@ def probe_parts(
 
     The features (what arrives at the head; N x D) are computed once. Each seed splits the images anew into three
     parts with equal class shares: the logistic regression is fitted on the first, C chosen on the second, the accuracy
-    counted on the third. `images` takes only so many of them, the same for every seed. All parameters of the model are frozen
-    afterwards, and SqueezeNet has a new head (its own pools too late). Raises `CourseError` for a dataset without
-    `.targets`. (Kornblith et al. 2019, arXiv:1805.08974)
+    counted on the third. `images` takes only so many of them, the same for every seed. Afterwards the model has a new
+    head (SqueezeNet pools too late with its own) and is frozen. Raises `CourseError` for a dataset without `.targets`.
+    (Kornblith et al. 2019, arXiv:1805.08974)
 
     >>> from torch.utils.data import TensorDataset
     >>> from torchvision import models
