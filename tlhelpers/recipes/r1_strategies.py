@@ -2,7 +2,8 @@
 
 Given: the two pipelines, the head and all rates below; 5 + 5 + 10 epochs for gradual unfreezing. Not given: the rate of
 the frozen variant (here 0.001), of the three phases (0.001, 0.0001, 0.00001), and the other epochs (here as many as
-the three phases together, 20). In mini: resnet10 and efficientnet_mini, 26 of the 102 bundled classes, 5 epochs.
+the three phases together, 20). In mini: resnet10 and efficientnet_mini, 26 of the 102 bundled classes, 5 epochs,
+batches of 16 for 32.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Lesson:
 
     def loaders(self, augment: v2.Transform, weights: WeightsEnum, **options) -> list:
         """Return the loaders for training and validation; validation sees what these weights want to see."""
-        train = loader_for(self.setup, self.train, augment, train=True, **options)
+        batch = self.setup.course.pick(mini=16, full=32)  # not given; the few images of mini make few steps
+        train = loader_for(self.setup, self.train, augment, train=True, batch_size=batch, **options)
         return [train, loader_for(self.setup, self.val, weights.transforms())]
 
 
