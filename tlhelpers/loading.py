@@ -25,8 +25,9 @@ def pretrained(course: Course | None, arch: str, num_classes: int | None = None)
     """Return torchvision's `arch` with its default weights, on the course's device, and the weights entry.
 
     The same as `models.get_model(arch, weights="DEFAULT")`, plus what a failed download needs: a file that arrived cut
-    short is removed and fetched once more; when that fails too, a ResNet, EfficientNet or VGG is replaced by the bundled one
-    (a printed line says so; take the transforms from the returned weights) and any other network raises `CourseError`.
+    short is removed and fetched once more; when that fails too, a ResNet, EfficientNet or VGG is replaced by the
+    bundled one (a printed line says so; take the transforms from the returned weights), and any other network raises
+    `CourseError`.
     With `num_classes` the head is replaced. https://pytorch.org/vision/stable/models.html
 
     >>> model, weights = pretrained(None, "resnet10", num_classes=5)
