@@ -7,11 +7,11 @@
 Blossoms, light and camera are those of `render_flowers` and `scenes`. Each flower is dropped into a depth buffer of its
 own; where several cover a pixel, the foremost is seen and owns it. The masks are exact and hold the visible part only.
 
-python data/render_meadow.py                 # write data/mini/meadow
-python data/render_meadow.py --sheet out.png  # a contact sheet with outlines, to look at
+python data/build_images.py --only meadow     # write data/mini/meadow
+python data/render_meadow.py sheet.png        # 40 scenes, each with its masks beside it, to look at
 """
 
-import argparse
+import functools
 import io
 import json
 import sys
@@ -123,37 +123,38 @@ def halve(owner):
     return votes.argmax(1).reshape(rows, columns).astype(np.uint8)
 
 
-def generator(split, number):
-    """A random generator that depends on nothing but the split and the number of the scene."""
-    from build_images import generator as named
+@functools.cache
+def drawn(split, number):
+    """Scene `number` (from 1) of a split, made from a generator that depends on nothing but the two."""
+    from build_images import generator
 
-    return named("meadow", split, number)
+    return render(generator("meadow", split, number))
 
 
-def png(owner):
-    """PNG bytes of an owner map."""
+def paths():
+    """The relative paths of all files, the small table last."""
+    numbered = [(split, f"{k:04d}") for split, count in COUNTS.items() for k in range(1, count + 1)]
+    scenes = [f"meadow/{split}/{kind}" for split, k in numbered for kind in (f"images/{k}.jpg", f"masks/{k}.png")]
+    return [*scenes, "meadow/annotations.json"]
+
+
+def file_bytes(path):
+    """The bytes of one of `paths()`."""
+    if path == "meadow/annotations.json":
+        flowers = {split: {f"{k:04d}": names(split, k) for k in range(1, n + 1)} for split, n in COUNTS.items()}
+        return (json.dumps({"classes": list(CLASSES), "flowers": flowers}, indent=1) + "\n").encode()
+    _, split, folder, file = path.split("/")
+    image, owner, _ = drawn(split, int(file[:4]))
+    if folder == "images":
+        return jpeg(image)
     buffer = io.BytesIO()
     Image.fromarray(owner).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def build(out):
-    """Write images, masks and annotations.json under `out`; returns the number of bytes."""
-    size, listed = 0, {}
-    for split, count in COUNTS.items():
-        for folder in ("images", "masks"):
-            (out / split / folder).mkdir(parents=True, exist_ok=True)
-        listed[split] = {}
-        for number in range(1, count + 1):
-            image, owner, kinds = render(generator(split, number))
-            name = f"{number:04d}"
-            listed[split][name] = [CLASSES[kind - 1] for kind in kinds]
-            for folder, content in (("images", jpeg(image)), ("masks", png(owner))):
-                (out / split / folder / (name + (".jpg" if folder == "images" else ".png"))).write_bytes(content)
-                size += len(content)
-    text = json.dumps({"classes": list(CLASSES), "flowers": listed}, indent=1) + "\n"
-    (out / "annotations.json").write_text(text, encoding="utf-8")
-    return size + len(text)
+def names(split, number):
+    """The class of every flower of a scene, in the order of the numbers in its mask."""
+    return [CLASSES[kind - 1] for kind in drawn(split, number)[2]]
 
 
 def sheet(path, rows=5, columns=8):
@@ -161,7 +162,7 @@ def sheet(path, rows=5, columns=8):
     tints = np.array([(0, 0, 0), (0, 114, 255), (255, 0, 160), (0, 230, 230)], np.uint8)
     canvas = np.zeros((rows * 130, columns * 260, 3), np.uint8)
     for k in range(rows * columns):
-        image, owner, kinds = render(generator("train", k + 1))
+        image, owner, kinds = drawn("train", k + 1)
         edge = np.zeros_like(owner, bool)
         edge[1:] |= owner[1:] != owner[:-1]
         edge[:, 1:] |= owner[:, 1:] != owner[:, :-1]
@@ -172,16 +173,5 @@ def sheet(path, rows=5, columns=8):
     Image.fromarray(canvas).save(path)
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "mini" / "meadow", help="folder to write to")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file instead")
-    options = parser.parse_args(arguments)
-    if options.sheet:
-        sheet(options.sheet)
-    else:
-        print(f"{sum(COUNTS.values())} scenes, {build(options.out) / 1e6:.2f} MB")
-
-
 if __name__ == "__main__":
-    main()
+    sheet(sys.argv[1])

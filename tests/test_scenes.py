@@ -204,7 +204,7 @@ def test_damaged_annotations_are_named(planted, text, complaint):
 
 
 def test_a_scene_is_drawn_again_from_its_number(course):
-    image, owner, kinds = render_meadow.render(render_meadow.generator("val", 3))
+    image, owner, kinds = render_meadow.drawn("val", 3)
     kept, target = tl.flower_scenes(course, "val")[2]
     assert [render_meadow.CLASSES[kind - 1] for kind in kinds] == [tl.scene_classes[k] for k in target["labels"]]
     again = np.asarray(Image.open(io.BytesIO(build_images.jpeg(image))), float)
@@ -222,9 +222,22 @@ def test_halving_gives_a_pixel_to_the_flower_that_holds_half_of_it():
 def test_the_scenes_are_small_and_nothing_else_lies_there():
     files = [file for file in ROOT.rglob("*") if file.is_file()]
     names = {file.relative_to(ROOT).as_posix() for file in files}
-    expected = {"annotations.json"}
-    for split, count in render_meadow.COUNTS.items():
-        for number in range(1, count + 1):
-            expected |= {f"{split}/images/{number:04d}.jpg", f"{split}/masks/{number:04d}.png"}
-    assert names == expected
+    assert names == {path.removeprefix("meadow/") for path in render_meadow.paths()}
     assert sum(file.stat().st_size for file in files) <= 1_500_000
+
+
+def test_the_data_card_counts_what_lies_there(course):
+    card = (Path(render_meadow.__file__).parent / "README.md").read_text(encoding="utf-8")
+    columns = {}
+    for split in render_meadow.COUNTS:
+        scenes = tl.flower_scenes(course, split)
+        labels = sum(scenes.labels, [])
+        pixels = sorted(torch.cat([scenes[index][1]["masks"].sum((1, 2)) for index in range(len(scenes))]).tolist())
+        columns[split] = [
+            str(len(scenes)),
+            " / ".join(str(labels.count(label)) for label in (1, 2, 3)),
+            " / ".join(str([len(flowers) for flowers in scenes.labels].count(n)) for n in range(1, 6)),
+            f"{pixels[0]}, {pixels[len(pixels) // 2]}, {pixels[-1]}",
+        ]
+    for train, val in zip(*columns.values(), strict=True):
+        assert f"| {train} | {val} |" in card
