@@ -70,7 +70,8 @@ import matplotlib.pyplot as plt
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 with_boxes = draw_bounding_boxes(image, target["boxes"], colors="yellow")
-with_masks = draw_segmentation_masks(image, target["masks"].bool(), alpha=0.7)
+colours = ["yellow", "deepskyblue", "magenta", "orange", "white"][: len(target["masks"])]
+with_masks = draw_segmentation_masks(image, target["masks"].bool(), alpha=0.7, colors=colours)
 tl.show_images([image, with_boxes, with_masks], ["scene", "boxes", "masks"])
 plt.show()
 
@@ -383,9 +384,9 @@ plt.show()
 # %%
 look = [0, 1, 2, 3]
 pictures = [val_scenes[i][0] for i in look]
-tl.show_boxes(pictures, [before[i] for i in look], tl.scene_classes, ["before"] * 4, score=scores.quantile(0.995).item())
-tl.show_boxes(pictures, [after[i] for i in look], tl.scene_classes, ["after"] * 4)
-tl.show_boxes(pictures, [truth[i] for i in look], tl.scene_classes, ["true"] * 4)
+tl.show_boxes(pictures, [before[i] for i in look], tl.scene_classes, ["before"] * 4, score=scores.quantile(0.98).item())
+found_and_true = [after[i] for i in look] + [truth[i] for i in look]
+tl.show_boxes(pictures * 2, found_and_true, tl.scene_classes, ["after"] * 4 + ["true"] * 4)
 plt.show()
 
 # %% [markdown]
@@ -561,8 +562,8 @@ found_maps, _ = tl.segment(segmenter, map_val)
 
 # %%
 pictures = [tl.flower_scenes(course, "val")[i][0] for i in look]
-for name, some_maps in (("before", untrained), ("after", found_maps), ("true", true_maps)):
-    tl.show_masks(pictures, [some_maps[i] for i in look], tl.scene_classes, [name] * 4)
+some_maps = [maps[i] for maps in (untrained, found_maps, true_maps) for i in look]
+tl.show_masks(pictures * 3, some_maps, tl.scene_classes, [name for name in ("before", "after", "true") for _ in look])
 plt.show()
 
 # %% [markdown]

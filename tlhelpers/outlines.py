@@ -16,7 +16,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 from .plots import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, WIDTH, _grid, _lines, _wrap
 from .session import CourseError
 
-OUTLINE = (SKY, ORANGE, VERMILLION, PURPLE, BLUE, GREEN)  # of class 1, 2, ...: bright enough on a meadow
+OUTLINE = (SKY, PURPLE, VERMILLION, ORANGE, BLUE, GREEN)  # of class 1, 2, ...: bright enough on a meadow
 ENLARGE = 3  # boxes are drawn on an image three times as large: their lines stay thin
 
 
@@ -78,7 +78,9 @@ def show_boxes(
             said = target["scores"].detach().cpu()[kept.cpu()].tolist() if "scores" in target else None
             for row, (x, y, _, _) in enumerate((boxes * ENLARGE).tolist()):
                 text = classes[numbers[row]] + (f" {said[row]:.2f}" if said else "")
-                ax.text(x, max(y, 14), text, fontsize=7, va="bottom", clip_on=True, color="black",
+                # kept inside the picture, by the rough size of a letter
+                x, y = max(0, min(x, large.shape[2] - 12 * len(text))), max(y, 26)
+                ax.text(x, y, text, fontsize=7, va="bottom", clip_on=True, color="black",
                         bbox={"facecolor": colours[row], "edgecolor": "none", "pad": 0.6})  # fmt: skip
     return figure
 
