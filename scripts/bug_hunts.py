@@ -33,6 +33,8 @@ NOT_SHOWN = {
     "06.4": "the title of a figure",
     "06.5": "a hook for Grad-CAM in a trained network",
     "06.6": "a function for prediction",
+    "07.2": "a stopwatch round a forward pass; nothing is trained",
+    "07.5": "a table of means over seeds: arithmetic after the trainings",
     "08.2": "the boxes of a detector, which the doctor does not train",
     "08.3": "the labels of a detector: 0 means background there, and nowhere else",
 }
