@@ -27,7 +27,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 from .backbones import resnet10
 from .downloads import DOWNLOAD_ERRORS, why_download_failed
 from .freezing import preserved_modes, train_mode
-from .loading import UnpicklingError, _load
+from .loading import UnpicklingError, load_default
 from .models import device_of
 from .session import Course, CourseError
 
@@ -99,7 +99,7 @@ def network_for(course: Course, arch: str, family: Any) -> nn.Module:
     if course.profile == "mini":
         return models.get_model(arch, weights=None, weights_backbone=None)
     try:
-        return _load(arch)
+        return load_default(arch)
     except (*DOWNLOAD_ERRORS, UnpicklingError) as error:
         raise CourseError(
             f"The weights of {arch} could not be loaded: {why_download_failed(error)}. "

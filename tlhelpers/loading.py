@@ -37,20 +37,20 @@ def pretrained(course: Course | None, arch: str, num_classes: int | None = None)
     if arch not in models.list_models(module=models) and arch not in STAND_INS.values():
         raise CourseError(f"torchvision has no classifier {arch!r}; models.list_models(module=models) lists the names.")
     try:
-        model, weights = _load(arch), models.get_model_weights(arch).DEFAULT
+        model, weights = load_default(arch), models.get_model_weights(arch).DEFAULT
     except (*DOWNLOAD_ERRORS, UnpicklingError) as error:
         stand_in = next((name for prefix, name in STAND_INS.items() if arch.startswith(prefix) and arch != name), None)
         reason = f"The weights of {arch} could not be loaded: {why_download_failed(error)}."
         if stand_in is None:
             raise CourseError(f"{reason} Run this again with a network, or use the bundled resnet10.") from error
         print(f"{reason} Going on with the bundled {stand_in}.")
-        model, weights = _load(stand_in), models.get_model_weights(stand_in).DEFAULT
+        model, weights = load_default(stand_in), models.get_model_weights(stand_in).DEFAULT
     if num_classes is not None:
         replace_head(model, num_classes)
     return model.to(course.device if course else "cpu"), weights
 
 
-def _load(arch: str) -> nn.Module:
+def load_default(arch: str) -> nn.Module:
     """`get_model`, where a weights file that cannot be read is removed and fetched once more."""
     file = cached_weights_file(models.get_model_weights(arch).DEFAULT)
     was_there = file.is_file()
