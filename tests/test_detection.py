@@ -177,7 +177,7 @@ def test_mini_never_asks_for_weights(mini, monkeypatch):
         raise AssertionError("a download was tried")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-    monkeypatch.setattr(detection, "_load", refuse)
+    monkeypatch.setattr(detection, "load_default", refuse)
     assert tl.detector(mini, 4, "ssdlite320_mobilenet_v3_large").head is not None
 
 
@@ -188,7 +188,7 @@ def test_full_loads_replaces_the_head_and_shrinks_the_images(full, monkeypatch):
         asked.append(arch)
         return tl.small_faster_rcnn(91, weights=None)
 
-    monkeypatch.setattr(detection, "_load", load)
+    monkeypatch.setattr(detection, "load_default", load)
     model = tl.detector(full, 4)
     assert asked == ["fasterrcnn_resnet50_fpn"] and model.roi_heads.box_predictor.cls_score.out_features == 4
     assert model.transform.min_size == (320,) and model.transform.max_size == 320
@@ -198,7 +198,7 @@ def test_a_failed_download_says_what_to_do(full, monkeypatch):
     def fail(arch):
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(detection, "_load", fail)
+    monkeypatch.setattr(detection, "load_default", fail)
     with pytest.raises(tl.CourseError, match="weights of fasterrcnn_resnet50_fpn could not be loaded: the server stop"):
         tl.detector(full, 4)
 

@@ -51,7 +51,11 @@ def pretrained(course: Course | None, arch: str, num_classes: int | None = None)
 
 
 def load_default(arch: str) -> nn.Module:
-    """`get_model`, where a weights file that cannot be read is removed and fetched once more."""
+    """`get_model` with the default weights; a weights file that cannot be read is removed and fetched once more.
+
+    >>> load_default("efficientnet_mini").classifier[1].in_features
+    640
+    """
     file = cached_weights_file(models.get_model_weights(arch).DEFAULT)
     was_there = file.is_file()
     with no_endless_wait():
