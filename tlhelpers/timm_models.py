@@ -139,7 +139,8 @@ def _check_name(timm: ModuleType, name: str) -> None:
         raise CourseError(f"name={name!r} must be the name of a timm network, such as 'resnet18'.")
     if ":" in name or timm.is_model_pretrained(name):  # "hf-hub:owner/network" is looked up there
         return
-    close = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3, cutoff=0.4)
+    known = {full.split(".")[0] for full in timm.list_models(pretrained=True)}
+    close = difflib.get_close_matches(name.split(".")[0], sorted(known), n=3)
     raise CourseError(
         f"timm has no network {name!r} with pretrained weights. Similar names: {', '.join(close) or 'none'}; "
         "timm.list_models('*resnet*', pretrained=True) lists all that hold a word."

@@ -137,7 +137,8 @@ def _trained_size(net: nn.Module) -> tuple[int | None, bool]:
         patches = getattr(module, "patch_embed", None)
         if getattr(patches, "img_size", None) and getattr(patches, "strict_img_size", False):
             return patches.img_size[0], True  # timm's transformers
-        if type(module).__name__ == "ResNet" and all(len(getattr(module, f"layer{i}")) == 1 for i in (1, 2, 3, 4)):
+        is_resnet = isinstance(module, models.ResNet) or str(type(module)) == "<class 'timm.models.resnet.ResNet'>"
+        if is_resnet and all(len(getattr(module, f"layer{i}")) == 1 for i in (1, 2, 3, 4)):
             return 64, False  # the bundled resnet10, in timm's class too; no network of theirs is as short
         if isinstance(module, models.EfficientNet) and module.features[0][0].out_channels == 16:
             return 64, False  # the bundled efficientnet_mini; no network of torchvision is as narrow
