@@ -39,7 +39,7 @@ def import_timm() -> ModuleType:
             ) from error
         raise CourseError(
             "This part needs timm, which is not installed here: run %pip install timm in a cell, then this cell again. "
-            "Everything else in the course works without it."
+            "The networks of torchvision work without it."
         ) from error
     except Exception as error:  # a timm that does not fit its PyTorch fails in many ways
         raise CourseError(
@@ -168,7 +168,7 @@ def _load(timm: ModuleType, name: str, num_classes: int | None) -> nn.Module:
 
             # the client tries six times for each of two files, a minute in all: ask once, shortly
             if constants.HF_HUB_OFFLINE or not network_available(constants.ENDPOINT):
-                raise ConnectionError("the hub does not answer")
+                raise ConnectionError
         return timm.create_model(name, pretrained=True, **options)
 
 
