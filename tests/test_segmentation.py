@@ -112,7 +112,7 @@ def test_full_takes_deeplab_with_resnet50_and_a_failed_download_says_what_to_do(
         asked.append(arch)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr("tlhelpers.detection._load", fail)
+    monkeypatch.setattr("tlhelpers.detection.load_default", fail)
     with pytest.raises(tl.CourseError, match="could not be loaded: the server stopped answering"):
         tl.segmenter(full, 4)
     assert asked == ["deeplabv3_resnet50"]

@@ -55,7 +55,7 @@ def check_flip_scene(flip_scene):
     attempted(flip_scene)
     require(callable(flip_scene), "give the function itself, flip_scene, not what it returns")
     image = torch.arange(3 * 20 * 30).reshape(3, 20, 30)
-    boxes = torch.tensor([[2.0, 5.0, 8.0, 15.0], [0.0, 0.0, 30.0, 20.0]])
+    boxes = torch.tensor([[2.0, 5.0, 8.0, 12.0], [0.0, 0.0, 30.0, 20.0]])
     image_in, boxes_in = image.clone(), boxes.clone()
     given = flip_scene(image_in, boxes_in)
     attempted(given, todo=_EMPTY)
@@ -73,7 +73,7 @@ def check_flip_scene(flip_scene):
     )
     require(tuple(moved.shape) == (2, 4), f"the boxes have the shape {tuple(moved.shape)}, not (2, 4)")
     require(not torch.equal(moved, boxes), "the boxes still lie where the flowers were before the flip")
-    right = torch.tensor([[22.0, 5.0, 28.0, 15.0], [0.0, 0.0, 30.0, 20.0]])
+    right = torch.tensor([[22.0, 5.0, 28.0, 12.0], [0.0, 0.0, 30.0, 20.0]])
     require(
         bool((moved[:, 2] > moved[:, 0]).all()),
         "x0 is larger than x1 now: the right edge becomes the left one, so x0 = width - x1 and x1 = width - x0",
@@ -88,7 +88,7 @@ def check_flip_scene(flip_scene):
     )
     require(
         torch.allclose(moved, right),
-        f"the box 2, 5, 8, 15 in an image 30 wide should become 22, 5, 28, 15; yours is {moved[0].tolist()}",
+        f"the box 2, 5, 8, 12 in an image 30 wide should become 22, 5, 28, 12; yours is {moved[0].tolist()}",
     )
     return "the boxes move with their flowers, left edge and right edge swapped"
 
