@@ -48,10 +48,10 @@ from torch import nn
 from torchvision import models
 
 with torch.device("meta"):
-    vgg = models.vgg16(weights=None)
-for stage in tl.stages(vgg):
+    vgg16 = models.vgg16(weights=None)
+for stage in tl.stages(vgg16):
     print(f"{stage.name:8} {sum(p.numel() for p in stage.parameters()):12,} parameters")
-print(vgg.classifier)
+print(vgg16.classifier)
 
 # %% [markdown]
 # Nine tenths sit in `hidden`: two fully connected layers before the head, and nearly all of that in the first one,
@@ -84,18 +84,18 @@ for name in tl.FAMILIES:
 # Input on the left, head on the right, whatever the family calls its parts.
 #
 # Now the moves, on each of them: new head, freeze all but the head, train. In profile `full` these are real ImageNet
-# weights (about 1.3 GB, fetched once). In `mini` the weights are random: nothing can be learned from frozen random
-# layers in two steps, and we only look whether the moves *work*.
+# weights (about 1.3 GB, fetched once). In `mini` the weights are random: whatever a head
+# learns from them is worth nothing, and we only look whether the moves *work*: one step on five images.
 
-# %% tags=["type-along"] say="one network of each family: new head, freeze all but the head, two epochs"
+# %% tags=["type-along"] say="one network of each family: new head, freeze all but the head, one step"
 import gc
 
-from torch.utils.data import Subset
+import torch.nn.functional as F
 
 size = course.pick(mini=64, full=224)
 flowers = tl.five_flowers(course, tl.eval_transform(size))
-few, _ = tl.stratified_split(flowers.targets, (0.05, 0.95), seed=0)
-loader = tl.make_loader(Subset(flowers, few), batch_size=15)
+rows = [flowers.targets.index(label) for label in range(5)]  # one image of each class
+images, labels = torch.stack([flowers[i][0] for i in rows]).to(course.device), torch.arange(5, device=course.device)
 
 
 def network_for_five(name):
@@ -109,16 +109,19 @@ for name in tl.FAMILIES:
     network = network_for_five(name)
     tl.freeze(network)
     tl.unfreeze(tl.stages(network)[-1])
-    optimizer = torch.optim.SGD(tl.trainable_parameters(network), lr=0.01)
-    history = tl.fit(network, loader, loader, epochs=2, optimizer=optimizer, verbose=False)
-    trains, all_of_them = tl.count_parameters(network)
-    print(f"{name:19} {trains:7,} of {all_of_them:11,} parameters train, loss {history.train_loss[-1]:.2f}")
-    del network, optimizer
-    gc.collect()  # give the memory back before the next one
+    F.cross_entropy(tl.train_mode(network)(images), labels).backward()
+    torch.optim.SGD(tl.trainable_parameters(network), lr=0.01).step()
+    total, trains = tl.count_parameters(network)
+    with_gradient = sum(p.grad is not None for p in network.parameters())
+    print(f"{name:19} {trains:6,} of {total:11,} parameters train, {with_gradient} tensors have a gradient")
+    network = None  # give its memory back before the next one comes
+    gc.collect()
 
 # %% [markdown]
-# Nine families, one loop, no special case. Chance on five classes is a loss of ln 5 = 1.61.
-#
+# Nine families, one loop, and one special case: a ViT is built for one size of image. The two tensors are the weight and
+# the bias of the new head.
+
+# %% [markdown]
 # **Exercise 07.1: Three heads by hand.** `by_hand` gets a ResNet, a VGG and a vision transformer and gives each a new
 # linear head for `classes` classes. The first is done. Do the other two, without typing a number of features.
 
@@ -164,20 +167,21 @@ tl.check("07.1", by_hand)
 # NBVAL_CHECK_OUTPUT
 from torch.utils.flop_counter import FlopCounterMode
 
-first, last = vgg.features[0], vgg.classifier[6]
-print(f"first convolution: {first.weight.numel():9,} weights x 224 x 224 places = {first.weight.numel() * 224**2:,} MACs")
-print(f"last linear layer: {last.weight.numel():9,} weights x 1 place         = {last.weight.numel():,} MACs")
+for layer, places in ((vgg16.features[0], 224 * 224), (vgg16.classifier[6], 1)):
+    count = layer.weight.numel()
+    print(f"{type(layer).__name__:13} {count:9,} weights x {places:6,} places = {count * places:10,} MACs")
 
 with FlopCounterMode(display=False) as counter:
-    vgg(torch.zeros(1, 3, 224, 224, device="meta"))
-print(f"whole network:     {counter.get_total_flops() / 2 / 1e9:.2f} billion MACs, "
+    vgg16(torch.zeros(1, 3, 224, 224, device="meta"))
+print(f"whole network: {counter.get_total_flops() / 2 / 1e9:.2f} billion MACs, "
       f"torchvision says {models.VGG16_Weights.DEFAULT.meta['_ops']}")
 
 # %% [markdown]
 # Twenty times the work with a two-thousandth of the weights: parameters cost memory, MACs cost time, and they sit in
 # different places. PyTorch's counter gives operations, two per MAC, hence the half. It runs on `meta` too, so no number
 # was multiplied. `tl.count_macs` is this block.
-#
+
+# %% [markdown]
 # Work is not yet time. **Predict:** the same batch four times; will all passes take equally long?
 
 # %%
@@ -192,9 +196,9 @@ with torch.no_grad():
         print(f"pass {attempt + 1}: {len(images) / (time.perf_counter() - start):6.1f} images a second")
 
 # %% [markdown]
-# The first pass also sets up memory and picks its routines, so it is often the slowest. And the others differ: whatever else
-# runs on the computer shows. A stopwatch for networks warms up first, waits for the GPU, repeats, and is believed to
-# about ten or twenty per cent.
+# The first pass also sets up memory and picks its routines, so it is often the slowest. And the others differ:
+# whatever else runs on the computer shows. A stopwatch for networks warms up first, waits for the GPU, repeats, and is
+# believed to about ten or twenty per cent.
 #
 # `tl.images_per_second` does that. With `backward=True` it adds the gradients of all weights, as in training.
 
@@ -206,7 +210,8 @@ for backward in (False, True):
 # %% [markdown]
 # Backward does about twice the work of forward, so together about three times: that is the price of training all
 # layers, and why frozen layers are cheap.
-#
+
+# %% [markdown]
 # Now all nine. Their speed does not depend on what the weights are, so they are random here; the accuracy is what
 # torchvision publishes with the default weights. **Predict:** which family does the fewest MACs, and is it the fastest?
 
@@ -236,8 +241,9 @@ for row in sorted(rows, key=lambda row: -row.forward * row.macs):
     print(f"{row.name:19} {row.forward * row.macs / 1e9:7.1f} billion MACs a second")
 
 # %% [markdown]
-# The same computer gets through several times more MACs a second in one network than in another. Large plain matrix products (VGG,
-# ViT) use a processor well. MobileNet and EfficientNet do little work in many small steps, and wait for memory instead.
+# The same computer gets through several times more MACs a second in one network than in another. Large plain matrix
+# products (VGG, ViT) use a processor well. MobileNet and EfficientNet do little work in many small steps, and wait for
+# memory instead.
 
 # %% [markdown]
 # **How to choose.** A rule of thumb, not a law:
@@ -298,8 +304,8 @@ tl.check("07.2", speed)
 # ## 3 · VGG on STL-10
 #
 # **STL-10** is a classic: ten everyday classes at 96 × 96 pixels, 5,000 images for training and 8,000 for the test. In
-# profile `mini` a drawn set lies in the same kind of files, and `vgg9_bn`, a small VGG of torchvision's own class, takes VGG16's
-# place. There is no validation part, so we cut one from the training images.
+# profile `mini` a drawn set lies in the same kind of files, and `vgg9_bn`, a small VGG of torchvision's own class,
+# takes VGG16's place. There is no validation part, so we cut one from the training images.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -309,6 +315,7 @@ print(", ".join(things.classes))
 print(f"train {len(train_part)}, validation {len(val_part)}, a picture of {things[0][0].size} pixels")
 
 # %%
+from torch.utils.data import Subset
 from torchvision.transforms import v2
 
 to_tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])  # what v1 calls ToTensor
@@ -318,7 +325,8 @@ plt.show()
 
 # %% [markdown]
 # *What the figure shows:* two images of each class, spread over the training part.
-#
+
+# %% [markdown]
 # A word before you believe any accuracy. The real STL-10 was **picked out of ImageNet** ([its
 # page](https://cs.stanford.edu/~acoates/stl10/) says so). A network with ImageNet weights may have seen the very
 # photos it is tested on. Use the set to learn, not to show off. (Our drawings are of another kind than those that
@@ -356,10 +364,11 @@ for name, statistics in {"own": (own_mean, own_std), "the weights'": (mean, std)
 print(f"one validation image is worth {1 / len(val_part):.1%}")
 
 # %% [markdown]
-# Count the difference in images. With statistics that are close, it is a few of them, if any: nobody's success depends on
-# it. Forgetting to normalise at all is another matter (lesson 01). We go on with those of the weights: the rule that
-# also holds when data look quite different.
-#
+# Count the difference in images. With statistics that are close, it is a few of them, if any: nobody's success depends
+# on it. Forgetting to normalise at all is another matter (lesson 01). We go on with those of the weights: the rule
+# that also holds when data look quite different.
+
+# %% [markdown]
 # The recipe's augmentation is `RandomCrop(96, padding=4)`. **Predict:** in how many ways can it cut one image?
 
 # %%
@@ -402,8 +411,9 @@ def train(network, rate):
     network.classifier[6] = nn.Linear(network.classifier[6].in_features, 10).to(course.device)
     optimizer = torch.optim.SGD(tl.trainable_parameters(network), lr=rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    return tl.fit(network, train_loader, val_loader, epochs=epochs, optimizer=optimizer, scheduler=schedule, verbose=False)
-
+    return tl.fit(
+        network, train_loader, val_loader, epochs=epochs, optimizer=optimizer, scheduler=schedule, verbose=False
+    )
 
 # %% [markdown]
 # **Predict:** which will be ahead after the first epoch, which at the end, and how many times longer does an epoch of
@@ -426,8 +436,8 @@ plt.show()
 # %% [markdown]
 # *What the figure shows:* loss and accuracy by epoch of both runs, training dashed and validation solid.
 #
-# All layers cost about three times the time, as section 2 said. What they bring depends on how near the source is to the
-# new images, and on the epochs you give them. How far to trust the figures:
+# All layers cost about three times the time, as section 2 said. What they bring depends on how near the source is to
+# the new images, and on the epochs you give them. How far to trust the figures:
 
 # %%
 for name, history in runs.items():
@@ -437,7 +447,8 @@ for name, history in runs.items():
 # %% [markdown]
 # Where the intervals overlap widely, one training cannot say which is better. STL-10's test part stays closed here, as
 # in every lesson but 06: it is for the one network you would hand over.
-#
+
+# %% [markdown]
 # **Exercise 07.3: A rate that goes down stairs.** VGG's authors divided the rate by ten whenever it stopped helping.
 # Write a schedule that is stepped once per epoch: the first half of the epochs at the full rate, then a tenth of it,
 # and for the last quarter a hundredth.
@@ -472,20 +483,21 @@ tl.check("07.3", stairs)
 # %% [markdown]
 # ## 4 · timm: a thousand more
 #
-# [timm](https://huggingface.co/docs/timm) is the largest collection of image networks for PyTorch. It names its parts in its own way,
-# and `tl.stages` knows the common families. (`tl.import_timm` is `import timm`, and says what to do where it is missing.)
+# [timm](https://huggingface.co/docs/timm) is the largest collection of image networks for PyTorch. It names its parts
+# in its own way, and `tl.stages` knows the common families. (`tl.import_timm` is `import timm`, and says what to do
+# where it is missing.)
 
 # %%
-del vgg
+vgg = None  # give its memory back
 gc.collect()
 timm = tl.import_timm()
 print(f"{len(timm.list_models())} architectures, for example")
 print("\n".join(timm.list_models("*efficientnet_b*")[:4]))
 
 # %% [markdown]
-# `create_model` builds one. Its most useful argument is `num_classes`: a number puts on a new head at once, and 0 leaves
-# the head away, which gives you **features only**. With `features_only=True` you get the maps after each stage instead,
-# which detection and segmentation need (lesson 08).
+# `create_model` builds one. Its most useful argument is `num_classes`: a number puts on a new head at once, and 0
+# leaves the head away, which gives you **features only**. With `features_only=True` you get the maps after each stage
+# instead, which detection and segmentation need (lesson 08).
 #
 # **Predict:** the three shapes for one image of 64 × 64.
 
@@ -507,7 +519,7 @@ with torch.no_grad():
 # Every timm model knows how its images were prepared: its **data config**. From it timm makes the transform.
 
 # %%
-model, _ = tl.timm_pretrained(course, num_classes=5)
+model = tl.timm_pretrained(course, num_classes=5)
 config = timm.data.resolve_model_data_config(model)
 for key in ("input_size", "interpolation", "crop_pct", "mean", "std"):
     print(f"{key:14} {config[key]}")
@@ -520,12 +532,13 @@ print(timm.data.create_transform(**config, is_training=False))
 # From here on it is an ordinary network: freeze, cache, train the head, as in lesson 02.
 
 # %%
-flowers = tl.five_flowers(course, tl.timm_transforms(model))
-train_part, val_part, _ = tl.stratified_split(flowers.targets, (0.3, 0.3, 0.4), seed=0)
+prepared = tl.five_flowers(course, tl.timm_transforms(model))
+few, others, _ = tl.stratified_split(prepared.targets, (0.3, 0.3, 0.4), seed=0)
 tl.freeze(model)
 tl.unfreeze(tl.stages(model)[-1])
 print(" ".join(stage.name for stage in tl.stages(model)))
-train_cache, val_cache = (tl.cache_features(model, tl.make_loader(Subset(flowers, part), 64)) for part in (train_part, val_part))
+loaders = [tl.make_loader(Subset(prepared, part), 64) for part in (few, others)]
+train_cache, val_cache = (tl.cache_features(model, loader) for loader in loaders)
 
 _, head = tl.split_model(model)
 optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
@@ -536,7 +549,8 @@ print(f"{type(model).__module__}: validation accuracy {history.best()['val_accur
 # %% [markdown]
 # No new helper was needed. That is the use of a common language of stages: a network is new to you for as long as you
 # have not listed its stages.
-#
+
+# %% [markdown]
 # **Exercise 07.4: From config to transform.** Write the evaluation transform for a data config: resize the shorter side
 # to size / crop_pct (rounded down), cut out the middle, make a float tensor, normalise.
 
@@ -571,17 +585,17 @@ tl.check("07.4", from_config)
 # %% [markdown]
 # ## 5 · Which one suits my images?
 #
-# Training every candidate is expensive, and each would need its own rate. A **linear probe** asks more cheaply how good
-# the features are: freeze, compute them once, fit a logistic regression. It needs three parts of the images: one to fit, one to
-# choose C (how freely the regression may fit), one to judge.
+# Training every candidate is expensive, and each would need its own rate. A **linear probe** asks more cheaply how
+# good the features are: freeze, compute them once, fit a logistic regression. It needs three parts of the images: one
+# to fit, one to choose C (how freely the regression may fit), one to judge.
 #
 # **Predict:** what happens to training and validation accuracy when C grows?
 
 # %%
-things = tl.stl10(course, "train", weights.transforms())
+normalised = tl.stl10(course, "train", weights.transforms())
 backbone, _ = tl.pretrained(course, arch, num_classes=10)
 tl.freeze(backbone)
-cached = tl.cache_features(backbone, tl.make_loader(things, batch_size=64))
+cached = tl.cache_features(backbone, tl.make_loader(normalised, batch_size=64))
 
 parts = [torch.utils.data.TensorDataset(*cached[rows]) for rows in tl.stratified_split(things.targets, seed=0)]
 probe = tl.linear_probe(parts[0], parts[1], Cs=(0.0001, 0.001, 0.01, 0.1, 1.0))
@@ -595,8 +609,8 @@ del backbone, cached
 # backbone. A sweep with one fixed C would be unfair to somebody. The validation figure of the winner is flattering,
 # because it chose; the last line is not.
 #
-# `tl.probe_parts` is this block for several seeds, and `tl.leaderboard` runs it over backbones and targets. Live, with few
-# images and one seed:
+# `tl.probe_parts` is this block for several seeds, and `tl.leaderboard` runs it over backbones and targets. Live, with
+# few images and one seed:
 
 # %%
 backbones = course.pick(mini=["resnet10", "efficientnet_mini", "vgg9_bn"], full=list(tl.FAMILIES))
@@ -606,8 +620,8 @@ print(tl.leaderboard_table(live))
 
 # %% [markdown]
 # Each figure rests on 60 images that judged, one of them is worth 1.7 points, and there is one split. Do not rank on
-# that. `scripts/measure_leaderboard.py` ran the bundled backbones over **all** images of all four targets and five splits, with one more row: a ResNet whose
-# weights are random.
+# that. `scripts/measure_leaderboard.py` ran the bundled backbones over **all** images of all four targets and five
+# splits, with one more row: a ResNet whose weights are random.
 #
 # **Predict:** will one backbone be the best on every target? And how far from the bottom will random weights be?
 
@@ -620,12 +634,13 @@ for key, accuracies in json.loads(file.read_text(encoding="utf-8"))["runs"].item
     backbone, task = key.split(" on ")
     measured.setdefault(task, {})[backbone] = accuracies
 print(tl.leaderboard_table(measured))
-tl.plot_leaderboard(measured, chance={"Flowers102": 1 / 102, "five flowers": 1 / 5, "microscopy": 1 / 6, "STL-10": 1 / 10})
+chance = {"Flowers102": 1 / 102, "five flowers": 1 / 5, "microscopy": 1 / 6, "STL-10": 1 / 10}
+tl.plot_leaderboard(measured, chance)
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* accuracy of linear probes on frozen features for four targets; bars are means over five splits,
-# dots the single splits, dashed lines chance.
+# *What the figure shows:* accuracy of linear probes on frozen features for four targets; bars are means over five
+# splits, dots the single splits, dashed lines chance.
 #
 # The random row is the one to beat: frozen random features already carry colour and texture. Whatever a backbone has
 # above it comes from pretraining. Where dots of two rows overlap, compare **split by split**: equal seeds mean equal
@@ -640,7 +655,8 @@ for task, found in measured.items():
 # %% [markdown]
 # Where all gaps of a line have one sign, the order is plausible; where they do not, take the cheaper network. A probe
 # ranks *features*: after fine-tuning the order may change, so let the two best ones compete.
-#
+
+# %% [markdown]
 # **Exercise 07.5 (bug hunt): the unfair board.** `board` should give every backbone its mean accuracy over the seeds.
 # `accuracy(name, seed)` splits the images by the seed and probes. Two faults decide who wins.
 
@@ -724,7 +740,7 @@ tl.quiz("07")
 # %% [markdown] tags=["quiz"]
 # **1. You write `vgg.fc = nn.Linear(4096, 10)` on torchvision's VGG16. What happens?**
 #
-# <details><summary>An error: VGG has no `fc`</summary>
+# <details><summary>An error, because VGG has no layer of that name</summary>
 #
 # No. Python lets you add any attribute, and PyTorch even registers the layer. That is why the mistake is so quiet.
 #

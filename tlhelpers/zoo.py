@@ -109,6 +109,8 @@ def images_per_second(
         raise CourseError(f"images_per_second needs a batch N x 3 x H x W, not the shape {tuple(images.shape)}.")
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     gradients = [parameter.grad for parameter in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = None
     with preserved_modes(model), preserved_random_state(), torch.set_grad_enabled(backward):
         model.train(backward)
         _one_pass(model, images, backward)
@@ -129,11 +131,18 @@ def images_per_second(
 def _one_pass(model: nn.Module, images: Tensor, backward: bool) -> None:
     scores = model(images)
     if backward:
-        for parameter in model.parameters():
-            parameter.grad = None
+        # each gradient is dropped as soon as it is there: all of them together need as much memory as the weights
+        training = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in training]
         scores.square().mean().backward()
+        for hook in hooks:
+            hook.remove()
     if images.device.type == "cuda":
         torch.cuda.synchronize()  # a GPU answers before it has finished
+
+
+def _drop_gradient(parameter: Tensor) -> None:
+    parameter.grad = None
 
 
 @dataclass(frozen=True)
