@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import measure_recipes
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from tlhelpers.recipes.__main__ import main
 from tlhelpers.session import Course
 from tlhelpers.stl10 import LabelledSTL10
 
-ROOT = Path(__file__).resolve().parent.parent
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "recipes.md"
 COLOURS = [(220, 60, 60), (60, 200, 60), (60, 60, 220), (200, 200, 60), (180, 60, 200)]
 
 
@@ -354,3 +355,44 @@ def test_r4_in_full_uses_vgg16_on_the_real_layout(full, tmp_path, torch_home, mo
     said = capsys.readouterr().out
     assert "(6): Linear(in_features=4096, out_features=10" in said and "could not" not in said
     assert "from ImageNet" in said, "the overlap is said"
+
+
+# The page
+
+
+def test_the_page_belongs_to_what_was_measured():
+    assert measure_recipes.main(["--check"]) == 0, "python scripts/measure_recipes.py --show"
+
+
+def test_a_page_without_its_markers_and_a_stale_one_are_noticed(tmp_path, monkeypatch, capsys):
+    with pytest.raises(ValueError, match="markers of recipes"):
+        measure_recipes.filled("no marker", {"recipes": "table"})
+    stale = re.sub(r"(<!-- measured: R1 -->).*?(<!-- measured: end -->)", r"\1old\2", PAGE.read_text(), flags=re.DOTALL)
+    monkeypatch.setattr(measure_recipes, "PAGE", tmp_path / "recipes.md")
+    (tmp_path / "recipes.md").write_text(stale)
+    assert measure_recipes.main(["--check"]) == 1
+    assert measure_recipes.main(["--show"]) == 0
+    assert (tmp_path / "recipes.md").read_text() == PAGE.read_text()
+
+
+def test_the_tables_come_from_the_runs():
+    def run_of(accuracy):
+        return {"test_accuracy": accuracy, "val_accuracy, head only": accuracy / 2, "seconds": 20.0}
+
+    runs = {f"R1, seed {seed}": run_of(0.2 + 0.1 * seed) for seed in range(3)}
+    texts = measure_recipes.tables(runs, "a machine")
+    assert re.search(r"\| R1 \|.*\| 30\.0 ± 10\.0 \| 3 \| 20 s \|", texts["recipes"])
+    assert "| R0 |" not in texts["recipes"] and "| head only | 15.0 ± 5.0 |" in texts["R1"]
+    assert texts["R4"] == texts["held out"] == "Not measured yet."
+    both = {f"{part}_accuracy, {name}": 0.5 for part in ("val", "test") for name in ("new layer only", "all layers")}
+    both |= {f"{part}_accuracy, new layer only, own statistics": 0.48 for part in ("val", "test")}
+    assert "by seed: -2.0." in measure_recipes.tables({"R4, seed 0": both}, "")["R4"]
+
+
+def test_the_page_names_every_recipe_and_links_to_files_that_exist():
+    text = PAGE.read_text(encoding="utf-8")
+    for name, (file, _) in RECIPES.items():
+        assert f"({file}.py)" in text.replace("../tlhelpers/recipes/", "") and f"\n## {name}: " in text
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if "notebooks/0" not in target:  # the lessons' own tests look after those
+            assert (PAGE.parent / target).exists(), target
