@@ -20,6 +20,8 @@ if str(HERE) not in sys.path:  # works as a script and as an imported file
 
 import render_domain  # noqa: E402
 import render_flowers  # noqa: E402
+import render_meadow  # noqa: E402
+import render_things  # noqa: E402
 from botany import FLOWERS  # noqa: E402
 from scenes import jpeg  # noqa: E402
 
@@ -33,7 +35,8 @@ FIVE = {
     "sunflower": "sunflower",
     "tulip": "tulip",
 }
-SETS = ("flowers-102", "five-flowers", "microscopy")
+PER_THING = {"train": 40, "test": 20}  # images per class of the set in STL-10's layout
+SETS = ("flowers-102", "five-flowers", "microscopy", "stl10_binary", "meadow")
 
 
 def generator(*words):
@@ -63,8 +66,48 @@ def mat_bytes(tables):
     return text.ljust(116) + buffer.getvalue()[116:]
 
 
+def stl10_labels(split):
+    """Class numbers 0..9 of the images of "train" or "test", in file order: equally many of each, shuffled."""
+    labels = np.repeat(np.arange(len(render_things.DRAW)), PER_THING[split])
+    return generator("stl10_binary", split, "order").permutation(labels)
+
+
+def stl10_image(split, index):
+    """One image of the set in STL-10's layout as uint8 (96, 96, 3), drawn without the others."""
+    name = list(render_things.DRAW)[stl10_labels(split)[index]]
+    return render_things.render(name, generator("stl10_binary", split, index))
+
+
+def stl10_folds():
+    """Ten lines of training image numbers, 8 of each class: the original has ten folds of 1,000 of its 5,000."""
+    labels, lines = stl10_labels("train"), []
+    for fold in range(10):
+        rng = generator("stl10_binary", "fold", fold)
+        chosen = [rng.choice(np.flatnonzero(labels == k), 8, replace=False) for k in range(10)]
+        lines.append(" ".join(str(index) for index in rng.permutation(np.concatenate(chosen))))
+    return lines
+
+
+def stl10_bytes(file):
+    """The bytes of one file in STL-10's layout: images plane after plane, each column after column; labels from 1."""
+    if file == "class_names.txt":
+        return ("\n".join(render_things.DRAW) + "\n").encode()
+    if file == "fold_indices.txt":
+        return ("\n".join(stl10_folds()) + "\n").encode()
+    split, kind = file.removesuffix(".bin").split("_")
+    if kind == "y":
+        return (stl10_labels(split) + 1).astype(np.uint8).tobytes()
+    images = [stl10_image(split, index) for index in range(len(stl10_labels(split)))]
+    return np.stack(images).transpose(0, 3, 2, 1).tobytes()
+
+
 def paths(name):
-    """The relative paths of one of `SETS`, sorted."""
+    """The relative paths of one of `SETS`."""
+    if name == "meadow":
+        return render_meadow.paths()
+    if name == "stl10_binary":
+        files = [f"{split}_{kind}.bin" for split in PER_THING for kind in "Xy"]
+        return [f"{name}/{file}" for file in sorted([*files, "class_names.txt", "fold_indices.txt"])]
     if name == "flowers-102":
         count = len(FLOWERS) * 3 * PER_SPLIT
         return [f"{name}/jpg/image_{k:05d}.jpg" for k in range(1, count + 1)] + [
@@ -86,6 +129,10 @@ def build_one(path):
     if path.endswith(".mat"):
         labels, splits = flowers102_tables()
         return mat_bytes({"labels": labels} if rest == ["imagelabels.mat"] else splits)
+    if name == "stl10_binary":
+        return stl10_bytes(rest[0])
+    if name == "meadow":
+        return render_meadow.file_bytes(path)
     rng = generator(path)
     if name == "flowers-102":
         labels, _ = flowers102_tables()

@@ -17,7 +17,7 @@ MANIFEST = DATA / "manifest.json"
 def bundled_files(data: Path = DATA) -> list[Path]:
     """Every image, table and weights file that belongs to the course, in a fixed order."""
     found = [p for folder in ("mini", "weights") for p in (data / folder).rglob("*")]
-    return sorted(p for p in found if p.suffix in (".jpg", ".mat", ".pth"))
+    return sorted(p for p in found if p.suffix in (".jpg", ".png", ".mat", ".bin", ".txt", ".json", ".pth"))
 
 
 def digests(data: Path = DATA) -> dict[str, str]:
