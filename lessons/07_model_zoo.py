@@ -242,7 +242,7 @@ for row in sorted(rows, key=lambda row: -row.forward * row.macs):
 
 # %% [markdown]
 # The same computer gets through several times more MACs a second in one network than in another. Large plain matrix
-# products (VGG, ViT) use a processor well. MobileNet and EfficientNet do little work in many small steps, and wait for
+# products (VGG, ResNet, ViT) use a processor well. MobileNet and EfficientNet do little work in many small steps, and wait for
 # memory instead.
 
 # %% [markdown]

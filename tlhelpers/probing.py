@@ -160,7 +160,7 @@ def plot_leaderboard(scores: Scores, chance: Mapping[str, float] | None = None) 
     for ax, (task, found) in zip(axes[0], scores.items(), strict=True):
         for row, accuracies in enumerate(found.values()):
             values = [100 * accuracy for accuracy in accuracies]
-            ax.barh(row, mean(values), color=f"C{row % 10}", alpha=0.5)
+            ax.barh(row, mean(values), color="#0072B2", alpha=0.5)
             ax.plot(values, [row] * len(values), "o", color="black", markersize=3)
         if chance and task in chance:
             ax.axvline(100 * chance[task], color="grey", linestyle="--", linewidth=1)
