@@ -206,8 +206,8 @@ def recipes_table(runs: dict, machine: str) -> str:
         accuracies, seconds = of(runs, name, tested), of(runs, name, "seconds")
         if accuracies:
             spread = mean_and_spread(accuracies)
-            rows.append([name, NOTES[name], spread, len(accuracies), f"{mean(seconds):.0f} s"])
-    header = ["", "in mini", "test accuracy, %", "seeds", "computing, one thread"]
+            rows.append([f"{name}: {NOTES[name]}", spread, len(accuracies), f"{mean(seconds):.0f} s"])
+    header = ["recipe, in mini", "test accuracy, %", "seeds", "computing, one thread"]
     return f"{markdown_table(header, rows)}\n\nMeasured on: {machine}." if rows else "Not measured yet."
 
 

@@ -381,11 +381,11 @@ def test_the_tables_come_from_the_runs():
 
     runs = {f"R1, seed {seed}": run_of(0.2 + 0.1 * seed) for seed in range(3)}
     texts = measure_recipes.tables(runs, "a machine")
-    assert re.search(r"\| R1 \|.*\| 30\.0 ± 10\.0 \| 3 \| 20 s \|", texts["recipes"])
-    assert "| R0 |" not in texts["recipes"] and "| head only | 15.0 ± 5.0 |" in texts["R1"]
+    assert re.search(r"\| R1: .*\| 30\.0 ± 10\.0 \| 3 \| 20 s \|", texts["recipes"])
+    assert "| R0: " not in texts["recipes"] and "| head only | 15.0 ± 5.0 |" in texts["R1"]
     assert texts["R4"] == texts["held out"] == "Not measured yet."
     both = {f"{part}_accuracy, {name}": 0.5 for part in ("val", "test") for name in ("new layer only", "all layers")}
-    both |= {f"{part}_accuracy, new layer only, own statistics": 0.48 for part in ("val", "test")}
+    both |= {f"{part}_accuracy, new layer only, own statistics": 0.48 for part in ("val", "test")} | {"seconds": 9.0}
     assert "by seed: -2.0." in measure_recipes.tables({"R4, seed 0": both}, "")["R4"]
 
 
