@@ -307,7 +307,7 @@ def test_timm_is_imported_only_where_it_is_asked_for():
             assert not {name.split(".")[0] for name in names} & {"timm", "huggingface_hub", "safetensors"}, file
 
 
-NAME, REPOSITORY, COMMIT = "test_resnet.r160_in1k", "timm/test_resnet.r160_in1k", "0" * 40  # 0.5 million parameters
+NAME, REPOSITORY, COMMIT = "mobilenetv3_small_050.lamb_in1k", "timm/mobilenetv3_small_050.lamb_in1k", "0" * 40  # 6 MB
 
 
 class Hub(Site):
@@ -366,7 +366,7 @@ def plant(cache, content):
 def test_full_downloads_once_and_then_asks_no_server(hub):
     site, cache, net = hub
     loaded = tl.timm_pretrained(course("full"), NAME).eval()
-    x = images(2, 96)
+    x = images(2, 64)
     torch.testing.assert_close(loaded(x), net(x))
     assert any(command == "GET" for command, _ in site.requests)
     asked = len(site.requests)
@@ -382,7 +382,7 @@ def test_a_damaged_file_in_the_cache_is_removed_and_fetched_again(hub, content, 
     whole = next(iter(site.files.values()))
     file, blob = plant(cache, whole[: len(whole) // 2] if content is None else content)
     loaded = tl.timm_pretrained(course("full"), NAME).eval()
-    torch.testing.assert_close(loaded(images(2, 96)), net(images(2, 96)))
+    torch.testing.assert_close(loaded(images(2, 64)), net(images(2, 64)))
     assert "has been removed; fetching it again" in capsys.readouterr().out and not blob.exists()
 
 
@@ -392,11 +392,13 @@ def test_a_planted_file_needs_no_network_and_without_both_the_message_says_why(h
     site, cache, net = hub
     content = next(iter(site.files.values()))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(tl.CourseError, match=r"weights of timm's test_resnet.* could not be loaded: no connection"):
+    with pytest.raises(
+        tl.CourseError, match=r"weights of timm's mobilenetv3_small.* could not be loaded: no connection"
+    ):
         tl.timm_pretrained(course("full"), NAME)
     model = tl.timm_pretrained(course("full"), num_classes=3)  # a ResNet has a stand-in
     said = capsys.readouterr().out
     assert "timm's resnet18 could not be loaded: no connection to the server" in said and "bundled weights" in said
     assert model.fc.out_features == 3 and model.pretrained_cfg["input_size"] == (3, 64, 64)
     plant(cache, content)
-    torch.testing.assert_close(tl.timm_pretrained(course("full"), NAME).eval()(images(2, 96)), net(images(2, 96)))
+    torch.testing.assert_close(tl.timm_pretrained(course("full"), NAME).eval()(images(2, 64)), net(images(2, 64)))
