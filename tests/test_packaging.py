@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYPI_TO_CONDA = {"torch": "pytorch"}
 IMPORT_TO_PYPI = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipykernel", "cycler": "matplotlib"}
 IMPORT_TO_PYPI |= {"psutil": "ipykernel", "yaml": "pyyaml", "packaging": "pytest", "markdown_it": "markdown-it-py"}
+IMPORT_TO_PYPI |= {"huggingface_hub": "timm", "safetensors": "timm"}
 OPTIONAL = {"google"}  # imported only where present: Colab
 
 
