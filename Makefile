@@ -84,6 +84,8 @@ results: env
 	$(BIN) scripts/measure_map.py
 	$(BIN) scripts/measure_regularisation.py
 	$(BIN) scripts/measure_project.py
+	$(BIN) scripts/measure_leaderboard.py
+	$(BIN) scripts/measure_recipes.py
 	$(BIN) scripts/write_results.py
 	$(BIN) scripts/measure_memory.py --write
 

@@ -14,7 +14,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 PAGE = ROOT / "docs" / "results.md"
 # each has NAME (of its runs) and section(runs) -> the markdown of its section, heading included
-SCRIPTS = ["measure_map", "measure_regularisation", "measure_project", "bench"]
+SCRIPTS = ["measure_map", "measure_regularisation", "measure_project", "measure_leaderboard", "bench"]
 INTRODUCTION = """# Measured results
 
 Every number on this page comes from a run of a script in `scripts/` or `benchmarks/`; the runs themselves are kept in
