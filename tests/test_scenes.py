@@ -124,6 +124,15 @@ def test_flips_and_crops_move_image_boxes_and_masks_together(course):
     small, target = tl.flower_scenes(course, "val", steps)[0]
     assert small.shape == (3, 64, 64) and small.max() <= 1 and target["masks"].shape[1:] == (64, 64)
     assert target["boxes"].max() <= 64
+    torch.manual_seed(0)
+    crop = v2.Compose([v2.RandomCrop(48), v2.SanitizeBoundingBoxes(min_size=1)])
+    kept = 0
+    for image, target in [tl.flower_scenes(course, "val", crop)[index] for index in range(6)]:
+        count = len(target["labels"])
+        assert image.shape == (3, 48, 48) and target["masks"].shape == (count, 48, 48) and len(target["boxes"]) == count
+        kept += count
+    everything = sum(map(len, tl.flower_scenes(course, "val").labels[:6]))
+    assert 0 < kept < everything, "some flowers are outside such a crop, and they are taken out everywhere"
 
 
 def test_a_training_step_of_torchvisions_detector_takes_them(val):
