@@ -451,8 +451,8 @@ print(f"frozen backbone: {frozen_seconds:5.1f} s, {tl.count_found(frozen_after, 
 # *What the figure shows:* the sum of the training losses of both runs, epoch by epoch.
 #
 # Freezing saves the backward pass through the body. Forward it still runs, and pyramid and head cost the same as
-# before: expect a part of the time, not most of it. How much quality it costs depends on how near the source is: ours
-# learned from drawn textures and shapes, COCO's from photographs, potted plants among them.
+# before: expect a part of the time, not nearly all of it as with a small head. And the flowers? If the two counts are a
+# few flowers apart, in whichever direction, call it a draw: eighty scenes are not much to improve a whole body with.
 
 # %% [markdown]
 # ## 6 · A detector for small computers
@@ -662,8 +662,9 @@ for name, network, seconds, result in (
 
 # %% [markdown]
 # One run each, one seed, thirty scenes to judge: enough to see what works at all, not to rank neighbours. The two
-# kinds of result cannot be compared with each other either. From lesson 02 on the pattern is the same: a frozen
-# backbone is cheaper and a good first try, and freeing it is the next step.
+# kinds of result cannot be compared with each other, and between the last two lines *two* things differ, head and
+# freezing, so they do not say which of them counts. As ever since lesson 02, a frozen backbone is the cheap first try,
+# and freeing it the next step.
 
 # %% [markdown]
 # ## Common mistakes
