@@ -103,7 +103,7 @@ def test_table_and_plot():
     assert len(lines) == 3 and "58.18" in lines[1] and "67.67" in lines[2] and "classifier[3]" in lines[2]
     assert len({len(line) for line in lines}) == 1  # the columns stand below their names
     figure = tl.plot_families(rows)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["squeezenet1_1", "mobilenet_v3_small"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["mobilenet_v3_small", "squeezenet1_1"]
     assert [ax.get_xscale() for ax in figure.axes] == ["log", "log"]
 
 
