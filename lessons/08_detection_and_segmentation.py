@@ -40,7 +40,7 @@ course = tl.start(seed=0)
 
 # %%
 scenes = tl.flower_scenes(course, "train")
-image, target = scenes[0]
+image, target = scenes[5]
 print(len(scenes), "scenes of the classes", tl.scene_classes)
 print("image ", tuple(image.shape), image.dtype)
 for name in ("labels", "boxes", "masks"):
@@ -75,7 +75,7 @@ with_masks = draw_segmentation_masks(image, target["masks"].bool(), alpha=0.7, c
 tl.show_images([image, with_boxes, with_masks], ["scene", "boxes", "masks"])
 plt.show()
 
-some = [scenes[i] for i in range(1, 9)]
+some = [scenes[i] for i in range(8)]
 tl.show_boxes([image for image, _ in some], [target for _, target in some], tl.scene_classes)
 plt.show()
 

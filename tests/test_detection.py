@@ -255,7 +255,7 @@ def test_the_surest_answer_chooses_first():
 def test_shares_of_a_count():
     count = tl.count_found([answer((A, 1, 0.9), (A, 1, 0.8), (B, 1, 0.7))], [TRUE])
     assert (count.recall, count.precision) == (0.5, pytest.approx(1 / 3))
-    assert str(count) == "1 of 2 found (50%), 2 wrong answers"
+    assert str(count) == "1 of 2 found (50%), 2 wrong"
     nothing = tl.count_found([], [])
     assert nothing.recall != nothing.recall and nothing.precision != nothing.precision
 

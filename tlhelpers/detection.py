@@ -214,7 +214,7 @@ class Found:
         return self.found / (self.found + self.wrong) if self.found + self.wrong else float("nan")
 
     def __str__(self) -> str:
-        return f"{self.found} of {self.of} found ({self.recall:.0%}), {self.wrong} wrong answers"
+        return f"{self.found} of {self.of} found ({self.recall:.0%}), {self.wrong} wrong"
 
 
 def count_found(predictions: Sequence[dict], targets: Sequence[dict], iou: float = 0.5, score: float = 0.5) -> Found:
@@ -226,7 +226,7 @@ def count_found(predictions: Sequence[dict], targets: Sequence[dict], iou: float
     >>> box, one = torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([1])
     >>> twice = {"boxes": box.repeat(2, 1), "labels": one.repeat(2), "scores": torch.tensor([0.9, 0.8])}
     >>> print(count_found([twice], [{"boxes": box, "labels": one}]))
-    1 of 1 found (100%), 1 wrong answers
+    1 of 1 found (100%), 1 wrong
     """
     if len(predictions) != len(targets):
         raise CourseError(f"{len(predictions)} predictions but {len(targets)} targets: one each for every scene.")
