@@ -214,6 +214,14 @@ def test_doctor_finds_nothing_in_a_right_set_up_with_a_timm_network():
     assert not report.codes, str(report)
 
 
+def test_doctor_knows_the_size_of_the_bundled_vgg():
+    net = models.get_model("vgg9_bn", weights="DEFAULT")
+    tl.freeze(net)
+    tl.replace_head(net, 4)
+    assert "wrong-input-size" not in doctor_on(tl.train_mode(net), size=96).codes
+    assert "the bundled network was trained at 64" in str(doctor_on(tl.train_mode(net), size=160))
+
+
 def test_doctor_names_mistakes_made_with_timm_networks():
     report = doctor_on(build("vit", num_classes=4), size=64)
     assert "wrong-input-size" in report.codes and "VisionTransformer takes 32 only" in str(report)
@@ -402,3 +410,35 @@ def test_a_planted_file_needs_no_network_and_without_both_the_message_says_why(h
     assert model.fc.out_features == 3 and model.pretrained_cfg["input_size"] == (3, 64, 64)
     plant(cache, content)
     torch.testing.assert_close(tl.timm_pretrained(course("full"), NAME).eval()(images(2, 64)), net(images(2, 64)))
+
+
+def error_with_status(status):
+    error = Exception("refused")
+    error.response = SimpleNamespace(status_code=status)
+    return error
+
+
+def caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (caused_by(OSError("cannot find the file"), ConnectionRefusedError()), "no connection to the server"),
+        (caused_by(OSError("no luck"), type("ReadTimeout", (Exception,), {})()), "the server stopped answering"),
+        (caused_by(OSError("no luck"), error_with_status(403)), r"the server refused \(HTTP 403\)"),
+        (type("SafetensorError", (Exception,), {})("header too large"), "cut short or damaged"),
+        (RuntimeError("Hugging Face hub model specified but package not installed."), "-U timm huggingface_hub"),
+        (OSError(28, "No space left on device"), "the disk is full"),
+    ],
+)
+def test_what_went_wrong_is_said_in_plain_words(error, words, monkeypatch):
+    def create_model(*_, **__):
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    monkeypatch.setattr("tlhelpers.timm_models.network_available", lambda url: True)
+    with pytest.raises(tl.CourseError, match=rf"mobilenet\w+ could not be loaded: .*{words}.*\. Run this again"):
+        tl.timm_pretrained(course("full"), "mobilenetv3_small_050")

@@ -212,6 +212,8 @@ def _why(error: BaseException) -> str:
         return "the server stopped answering"
     if "Connect" in names:
         return "no connection to the server"
+    if "package not installed" in str(chain[0]):  # timm's word for a huggingface_hub that is missing or too new for it
+        return "timm and huggingface_hub do not fit each other, run %pip install -U timm huggingface_hub in a cell"
     if "Safetensor" in names or "Unpickling" in names:
         return "the file arrived cut short or damaged"
     return why_download_failed(chain[0])

@@ -142,6 +142,8 @@ def _trained_size(net: nn.Module) -> tuple[int | None, bool]:
             return 64, False  # the bundled resnet10, in timm's class too; no network of theirs is as short
         if isinstance(module, models.EfficientNet) and module.features[0][0].out_channels == 16:
             return 64, False  # the bundled efficientnet_mini; no network of torchvision is as narrow
+        if isinstance(module, models.VGG) and getattr(module.avgpool, "output_size", None) == 2:
+            return 64, False  # the bundled vgg9_bn, which takes STL-10's 96 pixels as well; torchvision's pool to 7 x 7
     return None, False
 
 
