@@ -246,6 +246,10 @@ def statistics_table(runs: dict) -> str:
     )
 
 
+def _seeds(values: list[float]) -> str:
+    return "one seed" if len(values) == 1 else f"{len(values)} seeds"
+
+
 def _corners(runs: dict) -> str:
     run = runs["quirk corners, seed 0"]
     return (
@@ -263,7 +267,7 @@ def _held_out(runs: dict) -> str:
     ]
     spread = 100 * max(b - a for a, b in zip(low, high, strict=True))
     lines = [
-        f"Measured, one network per seed after 10 epochs, 120 images it never saw, {len(clean)} seeds.",
+        f"Measured, one network per seed after 10 epochs, 120 images it never saw, {_seeds(clean)}.",
         f"Accuracy on the images as they are: {mean_and_spread(clean)} %. On augmented ones:",
         f"{mean_and_spread(looks)} %, and five looks with the same weights differ by up to {spread:.1f} points.",
         f"The loss over samples: {losses[0]:.4f}. The mean of batch means: {losses[1]:.4f}. The batch",
@@ -284,7 +288,7 @@ def _test_chooses(runs: dict) -> str:
     honest, chosen = (of(runs, "quirk test chooses", name) for name in ("honest", "chosen by test"))
     gap = [100 * (b - a) for a, b in zip(honest, chosen, strict=True)]
     lines = [
-        f"Measured, new layer only, 20 epochs, {len(gap)} seeds: test accuracy {mean_and_spread(honest)} % at the",
+        f"Measured, new layer only, 20 epochs, {_seeds(gap)}: test accuracy {mean_and_spread(honest)} % at the",
         f"epoch that validation chooses, {mean_and_spread(chosen)} % at the epoch that the test chooses. The gain of",
         f"{mean(gap):.1f} points is no skill.",
     ]
