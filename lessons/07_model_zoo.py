@@ -420,9 +420,9 @@ def train(network, rate):
 # all layers take?
 
 # %%
-runs = {"head only": train(vgg, 0.01)}  # vgg is frozen since the probe; the new layer is not
+runs = {"head only": train(vgg, course.pick(mini=0.03, full=0.01))}  # vgg is frozen since the probe
 vgg, _ = tl.pretrained(course, arch)  # a fresh copy
-runs["all layers"] = train(vgg, course.pick(mini=0.01, full=0.001))
+runs["all layers"] = train(vgg, course.pick(mini=0.03, full=0.001))
 
 for name, history in runs.items():
     rates = " ".join(f"{rate[0]:.4f}" for rate in history.learning_rates)
