@@ -318,7 +318,7 @@ print("eval mode: ", sorted(answers[0]))
 # One training step is the step of lesson 02, with the sum of the losses. **Predict:** will five steps on the same eight
 # scenes lower it?
 
-# %% tags=["type-along"] say="five training steps by hand, on one batch"
+# %%
 optimizer = torch.optim.SGD(tl.trainable_parameters(model), lr=0.005, momentum=0.9)
 model.train()
 for step in range(5):
@@ -390,8 +390,8 @@ tl.show_boxes(pictures * 2, found_and_true, tl.scene_classes, ["after"] * 4 + ["
 plt.show()
 
 # %% [markdown]
-# *What the figure shows:* four unseen scenes: some answers of the untrained head, those of the trained one with a score
-# of at least 0.5, and the true boxes. The number is the score.
+# *What the figure shows:* four unseen scenes: some answers of the untrained head, if it has any there, those of the
+# trained one with a score of at least 0.5, and the true boxes. The number is the score.
 #
 # Pictures persuade, numbers decide. For one scene the table of overlaps, true boxes by answers, is quickly read:
 
@@ -431,7 +431,7 @@ for score, iou in ((0.1, 0.5), (0.5, 0.5), (0.9, 0.5), (0.5, 0.75)):
 # (In `full`, torchvision keeps the stem and the first stage frozen in any case.) **Predict:** how much time does
 # freezing save, and how many flowers does it cost?
 
-# %%
+# %% tags=["type-along"] say="a new detector, its body frozen, and its training"
 frozen_model = new_detector()
 tl.freeze(frozen_model.backbone.body)
 print("trained parameters: {1:,} of {0:,}".format(*tl.count_parameters(frozen_model)))
@@ -643,6 +643,10 @@ plt.show()
 
 # %% [markdown]
 # *What the figure shows:* the mean loss per pixel of both segmentation networks, epoch by epoch.
+#
+# If DeepLabV3 has the higher loss and the better maps all the same: its head drops half of its channels while it trains
+# (dropout), and all of them work when it answers. Training losses of two networks are two rulers. Compare on unseen
+# scenes.
 
 # %% [markdown]
 # ## Compare

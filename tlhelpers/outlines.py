@@ -91,7 +91,7 @@ def show_masks(
     classes: Sequence[str],
     titles: Sequence[Any] | None = None,
     ncols: int = 4,
-    alpha: float = 0.6,
+    alpha: float = 0.75,
 ) -> Figure:
     """Colour every pixel of the images (3, H, W) by its class in `maps` (H, W), except class 0, the background.
 
