@@ -420,9 +420,13 @@ def train(network, rate):
 # all layers take?
 
 # %%
-runs = {"head only": train(vgg, course.pick(mini=0.03, full=0.01))}  # vgg is frozen since the probe
-vgg, _ = tl.pretrained(course, arch)  # a fresh copy
-runs["all layers"] = train(vgg, course.pick(mini=0.03, full=0.001))
+runs = {}
+chosen_rates = {"head only": course.pick(mini=0.03, full=0.01), "all layers": course.pick(mini=0.03, full=0.001)}
+for name, rate in chosen_rates.items():
+    network, _ = tl.pretrained(course, arch)
+    if name == "head only":
+        tl.freeze(network)  # the new layer comes later, and trains
+    runs[name] = train(network, rate)
 
 for name, history in runs.items():
     rates = " ".join(f"{rate[0]:.4f}" for rate in history.learning_rates)
@@ -488,7 +492,7 @@ tl.check("07.3", stairs)
 # where it is missing.)
 
 # %%
-vgg = None  # give its memory back
+vgg = network = None  # give their memory back
 gc.collect()
 timm = tl.import_timm()
 print(f"{len(timm.list_models())} architectures, for example")
