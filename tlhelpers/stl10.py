@@ -128,7 +128,7 @@ def _real_stl10(downloads: Path, split: str, transform: Callable | None) -> Labe
                 raise OSError(errno.ENOSPC, "STL-10 needs 6 GB for a moment", str(folder))
             LabelledSTL10(folder, download=True)  # reads the labels and images: what cannot be read fails here
             if not _complete(folder):  # torchvision checks the archive, and ignores what it finds after unpacking
-                raise RuntimeError("a file of STL-10 differs from the published one")
+                raise EOFError  # named "cut short or damaged" below
             (folder / final.name / "unlabeled_X.bin").unlink(missing_ok=True)  # 2.8 GB that no lesson reads
     return LabelledSTL10(downloads, split, transform=transform)
 
