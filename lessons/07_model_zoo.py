@@ -54,8 +54,8 @@ for stage in tl.stages(vgg16):
 print(vgg16.classifier)
 
 # %% [markdown]
-# Nine tenths sit in `hidden`: two fully connected layers before the head, and nearly all of that in the first one,
-# which sees 7 × 7 places of 512 maps at once. Later families average the maps instead (`pool`) and need no such layer.
+# 86 % sit in `hidden`, the two fully connected layers before the head, and most of that in the first one, which sees
+# 7 × 7 places of 512 maps at once. Later families average the maps instead (`pool`) and need no such layer.
 #
 # The last layer is number 6 of `classifier`. Here is the same search for nine families; `tl.blueprint(name)` is our two
 # lines with `meta`. **Predict:** how many of them call their head `fc`?
@@ -256,9 +256,9 @@ for row in sorted(rows, key=lambda row: -row.forward * row.macs):
 # | very large pretraining, features only | ViT |
 # | a paper or tutorial to be repeated | what it used, VGG16 for instance |
 #
-# Published accuracy is a fair first guide: over 16 networks it went with the accuracy after transfer
-# ([Kornblith and others](https://arxiv.org/abs/1805.08974)), less so the farther the images were from ImageNet. Section
-# 5 asks your own images.
+# Published accuracy is a fair first guide: over 16 networks it mostly went with the accuracy after transfer
+# ([Kornblith and others](https://arxiv.org/abs/1805.08974)), though not equally on every set. Section 5 asks your own
+# images.
 
 # %% [markdown]
 # **Exercise 07.2 (bug hunt): the stopwatch.** `speed` should return the images per second of a *forward* pass, for
@@ -487,7 +487,7 @@ tl.check("07.3", stairs)
 # %% [markdown]
 # ## 4 · timm: a thousand more
 #
-# [timm](https://huggingface.co/docs/timm) is the largest collection of image networks for PyTorch. It names its parts
+# [timm](https://huggingface.co/docs/timm) is a very large collection of image networks for PyTorch. It names its parts
 # in its own way, and `tl.stages` knows the common families. (`tl.import_timm` is `import timm`, and says what to do
 # where it is missing.)
 
@@ -624,8 +624,8 @@ print(tl.leaderboard_table(live))
 
 # %% [markdown]
 # Each figure rests on 60 images that judged, one of them is worth 1.7 points, and there is one split. Do not rank on
-# that. `scripts/measure_leaderboard.py` ran the bundled backbones over **all** images of all four targets and five
-# splits, with one more row: a ResNet whose weights are random.
+# that. `scripts/measure_leaderboard.py` ran the bundled backbones over all images of four targets (test parts left
+# out) and five splits, with one more row: a ResNet whose weights are random.
 #
 # **Predict:** will one backbone be the best on every target? And how far from the bottom will random weights be?
 
