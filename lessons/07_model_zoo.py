@@ -551,8 +551,8 @@ history = tl.fit(head, tl.make_loader(train_cache, 32, train=True), tl.make_load
 print(f"{type(model).__module__}: validation accuracy {history.best()['val_accuracy']:.1%}")
 
 # %% [markdown]
-# No new helper was needed. That is the use of a common language of stages: a network is new to you for as long as you
-# have not listed its stages.
+# No new helper was needed, and `tl.fit_gradually`, `tl.grad_cam` and `tl.doctor` take such a network as well. That is
+# the use of a common language of stages: a network is new to you only until you have listed its stages.
 
 # %% [markdown]
 # **Exercise 07.4: From config to transform.** Write the evaluation transform for a data config: resize the shorter side
@@ -696,8 +696,9 @@ tl.check("07.5", board)
 # %% [markdown]
 # ## Compare
 #
-# What this lesson measured of the bundled (or, in `full`, of the real) networks on STL-10: probe, head, all layers.
-# Parts and numbers of images differ a little, so read large gaps only.
+# What this lesson measured on STL-10: probe, head, all layers. The probes saw the size their weights ask for (in `mini`
+# 64 pixels) and were fitted on 180 images, the trainings saw all 96 pixels and more images. So these are no equal
+# terms.
 
 # %%
 bars = {f"linear probe, {name}": accuracies for name, accuracies in live["STL-10"].items()}
@@ -709,8 +710,8 @@ plt.show()
 # *What the figure shows:* accuracy on STL-10 of the linear probes of section 5 (judged on a third part) and of the two
 # trainings of section 3 (best validation epoch, so a little flattering).
 #
-# A probe costs seconds and no choice of a rate. If fine-tuning does not beat it clearly, either the features are
-# already good enough or the training was too short.
+# A probe costs seconds and no choice of a rate. If fine-tuning does not beat it clearly on equal terms, either the
+# features are already good enough or the training was too short.
 
 # %% [markdown]
 # ## Common mistakes
