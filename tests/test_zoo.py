@@ -90,9 +90,51 @@ def test_images_per_second_warms_up_counts_images_and_leaves_no_trace(backward):
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
-def test_images_per_second_wants_a_batch():
+def test_images_per_second_wants_a_batch_and_something_that_trains():
     with pytest.raises(CourseError, match="not the shape \\(3, 8, 8\\)"):
         tl.images_per_second(nn.Flatten(), torch.zeros(3, 8, 8))
+    with pytest.raises(CourseError, match="nothing in this model trains"):
+        tl.images_per_second(nn.Flatten(), torch.zeros(2, 3, 8, 8), backward=True)
+
+
+class Interrupted(Watched):
+    """Its third pass is stopped by the learner while the gradients are computed."""
+
+    def forward(self, images):
+        scores = super().forward(images)
+        if len(self.modes) == 3:
+            scores.register_hook(self.stop)
+        return scores
+
+    def stop(self, gradient):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_stopwatch_leaves_a_network_that_can_be_trained():
+    network, images = Interrupted(), torch.rand(4, 3, 2, 2)
+    network.eval()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(KeyboardInterrupt):
+        tl.images_per_second(network, images, backward=True, seconds=9, clock=lambda: network.now)
+    assert len(network.modes) == 3 and not network.training
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    network.body(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_attention_is_counted_in_a_frozen_network_too():
+    vit = models.VisionTransformer(image_size=32, patch_size=8, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
+    with_gradients = tl.count_macs(vit, size=32)
+    tokens, width = 1 + (32 // 8) ** 2, 16
+    by_hand = 16 * 3 * 8 * 8 * width  # 16 patches of 8 x 8 pixels become tokens
+    by_hand += tokens * width * (3 * width + width) + 2 * tokens * tokens * width  # attention and its products
+    by_hand += 2 * tokens * width * 32 + width * 1000  # the two layers of the block, and the head
+    assert with_gradients == by_hand
+    tl.freeze(vit)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with torch.no_grad():
+        assert tl.count_macs(vit, size=32) == by_hand
+    assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
 def test_table_and_plot():
@@ -108,6 +150,20 @@ def test_table_and_plot():
 
 
 def test_table_complaints():
+    with pytest.raises(CourseError, match="not a device"):
+        tl.family_table(["squeezenet1_1"], device="gpu")
+    with pytest.raises(CourseError, match="cannot be built for 100 pixels"):
+        tl.family_table(["vit_b_16"], size=100)
+    with pytest.raises(CourseError, match="no rows"):
+        tl.plot_families([])
+    with pytest.raises(CourseError, match="no scores"):
+        tl.plot_leaderboard({})
+    with pytest.raises(CourseError, match="no classifier 'deeplabv3_resnet50'"):
+        tl.blueprint("deeplabv3_resnet50")  # would fetch its backbone
+    headless = tl.blueprint("resnet18")
+    headless.fc = nn.Identity()
+    with pytest.raises(CourseError, match="no head"):
+        tl.head_place(headless)
     with pytest.raises(CourseError, match="at least 2"):
         tl.family_table(["squeezenet1_1"], batch=1)
     with pytest.raises(CourseError, match="no classifier 'nothing'"):
@@ -200,6 +256,23 @@ def test_leaderboard_table_and_plot():
     figure = tl.plot_leaderboard(scores, chance={"STL-10": 0.1})
     assert [ax.get_title() for ax in figure.axes] == list(scores)
     assert [round(bar.get_width(), 1) for bar in figure.axes[0].patches] == [55.0, 62.5]
+
+
+def test_each_bar_stands_at_its_own_name():
+    scores = {"a": {"x": [0.5], "y": [0.6]}, "b": {"y": [0.9]}, "c": {"y": [0.2], "x": [0.3]}}
+    figure = tl.plot_leaderboard(scores)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    for ax, found in zip(figure.axes, scores.values(), strict=True):
+        drawn = {names[round(bar.get_y() + bar.get_height() / 2)]: bar.get_width() / 100 for bar in ax.patches}
+        assert drawn == pytest.approx({name: accuracies[0] for name, accuracies in found.items()})
+
+
+def test_a_stand_in_does_not_compete_under_another_name(course, monkeypatch):
+    resnet10 = probing.pretrained(course, "resnet10")
+    monkeypatch.setattr(probing, "pretrained", lambda course, name: resnet10)
+    monkeypatch.setattr(probing, "probe_parts", lambda model, dataset, seeds, images: [(None, 0.5) for _ in seeds])
+    found = tl.leaderboard(course, ["resnet50", "resnet10"], {"a": lambda transform: None})
+    assert list(found["a"]) == ["resnet10 for resnet50", "resnet10"]
 
 
 # --- the measured leaderboard

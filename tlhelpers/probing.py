@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
+from torchvision import models
 
 from .datasets import five_flowers, flowers102, make_loader, microscopy, stratified_split
 from .features import Probe, cache_features, linear_probe
@@ -105,7 +106,8 @@ def leaderboard(
     """Probe every backbone on every task; return {task: {backbone: [accuracy of each seed]}}.
 
     `backbones` are names for `pretrained`, with the preprocessing of their own weights. Equal seeds mean equal splits,
-    so backbones may be compared seed by seed. One network is in memory at a time.
+    so backbones may be compared seed by seed. One network is in memory at a time. Where a bundled network had to stand
+    in for one whose weights could not be fetched, its line says so.
 
     >>> from pathlib import Path
     >>> course = Course("mini", torch.device("cpu"), 0, Path("data"), Path("unused"))
@@ -117,6 +119,8 @@ def leaderboard(
     for name in backbones:
         seed_everything(course.seed)
         model, weights = pretrained(course, name)
+        if not isinstance(weights, models.get_model_weights(name)):
+            name = f"{type(weights).__name__.removesuffix('_Weights').lower()} for {name}"
         for task, dataset in tasks.items():
             found = probe_parts(model, dataset(weights.transforms()), seeds, images)
             scores[task][name] = [accuracy for _, accuracy in found]
@@ -149,21 +153,26 @@ def leaderboard_table(scores: Scores) -> str:
 def plot_leaderboard(scores: Scores, chance: Mapping[str, float] | None = None) -> Figure:
     """Draw one panel for each task: a bar for each backbone, a dot for each seed, chance as a dashed line.
 
+    The backbones stand in the same order in every panel; where one was not measured, its place stays empty.
+
     >>> len(plot_leaderboard({"STL-10": {"resnet10": [0.5, 0.6], "vgg9_bn": [0.625]}}).axes)
     1
     """
     import matplotlib.pyplot as plt
 
+    names = list(dict.fromkeys(name for found in scores.values() for name in found))
+    if not names:
+        raise CourseError("plot_leaderboard: there are no scores; leaderboard() makes them.")
     fig, axes = plt.subplots(
         1, len(scores), figsize=(2.6 * len(scores) + 1, 3), sharey=True, layout="constrained", squeeze=False
     )
     for ax, (task, found) in zip(axes[0], scores.items(), strict=True):
-        for row, accuracies in enumerate(found.values()):
-            values = [100 * accuracy for accuracy in accuracies]
+        for name, accuracies in found.items():
+            row, values = names.index(name), [100 * accuracy for accuracy in accuracies]
             ax.barh(row, mean(values), color="#0072B2", alpha=0.5)
             ax.plot(values, [row] * len(values), "o", color="black", markersize=3)
         if chance and task in chance:
             ax.axvline(100 * chance[task], color="grey", linestyle="--", linewidth=1)
-        ax.set(title=task, xlim=(0, 100), xlabel="accuracy in %", yticks=range(len(found)), yticklabels=list(found))
+        ax.set(title=task, xlim=(0, 100), xlabel="accuracy in %", yticks=range(len(names)), yticklabels=names)
     axes[0][0].invert_yaxis()
     return fig

@@ -1,20 +1,21 @@
-"""Networks side by side: where the head sits, what one image costs, how fast this computer is with each of them."""
+"""Networks side by side: where the head of each sits, what it costs, how fast this computer is with it."""
 
 from __future__ import annotations
 
 import gc
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision import models
 
-from .freezing import preserved_modes, preserved_random_state
-from .models import device_of, stages, unwrap
-from .session import CourseError
+from .costs import count_macs, images_per_second
+from .freezing import preserved_random_state
+from .loading import STAND_INS
+from .models import stages, unwrap
+from .session import CourseError, choose_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,12 +46,18 @@ def blueprint(name: str, **options: object) -> nn.Module:
     (Linear(in_features=4096, out_features=1000, bias=True), device(type='meta'))
     """
     _check_name(name)
-    with preserved_random_state(), torch.device("meta"):
-        return models.get_model(name, weights=None, **options)
+    try:
+        with preserved_random_state(), torch.device("meta"):
+            return models.get_model(name, weights=None, **options)
+    except NotImplementedError as error:  # its builder looks at values, and on meta there are none
+        raise CourseError(
+            f"{name} cannot be built without numbers: models.get_model({name!r}, weights=None)."
+        ) from error
 
 
 def _check_name(name: str) -> None:
-    if name not in models.list_models(module=models) and name not in models.list_models():
+    # classifiers only: detectors and segmentation networks would fetch a backbone even without weights of their own
+    if name not in [*models.list_models(module=models), *STAND_INS.values()]:
         raise CourseError(f"torchvision has no classifier {name!r}; models.list_models(module=models) lists the names.")
 
 
@@ -60,89 +67,17 @@ def head_place(model: nn.Module) -> str:
     >>> head_place(blueprint("resnet18")), head_place(blueprint("vgg16"))
     ('fc', 'classifier[6]')
     """
-    last = [module for module in nn.ModuleList(stages(model)[-1].modules).modules() if _has_scores(module)][-1]
-    path = next(path for path, module in unwrap(model).named_modules() if module is last)
+    layers = [module for module in nn.ModuleList(stages(model)[-1].modules).modules() if _has_scores(module)]
+    if not layers:
+        raise CourseError(
+            f"This {type(unwrap(model)).__name__} has no head: replace_head(model, num_classes) adds one."
+        )
+    path = next(path for path, module in unwrap(model).named_modules() if module is layers[-1])
     return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split(".")).lstrip(".")
 
 
 def _has_scores(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | nn.Conv2d)
-
-
-def count_macs(model: nn.Module, size: int = 224) -> int:
-    """Count the multiply-accumulates of one image of `size` x `size` pixels: one for each weight, each time it is used.
-
-    PyTorch's counter gives floating-point operations, two to a MAC. Layers without a matrix or a filter (norm,
-    activation, pooling) count nothing, as in the "GFLOPS" of torchvision's tables, which are billions of MACs. The
-    model's mode and random numbers stay as they are.
-
-    >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, kernel_size=3, padding=1)), size=10)  # 10 * 10 * 8 * 3 * 3 * 3
-    21600
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    image = torch.zeros(1, 3, size, size, device=device_of(model))
-    with preserved_modes(model), preserved_random_state(), FlopCounterMode(display=False) as counter:
-        model.eval()
-        model(image)  # with gradients on: without them attention takes a short cut that the counter does not see
-    return counter.get_total_flops() // 2
-
-
-def images_per_second(
-    model: nn.Module,
-    images: Tensor,
-    backward: bool = False,
-    seconds: float = 0.3,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Time the model on one batch N x 3 x H x W, again and again until `seconds` have passed; return images a second.
-
-    Forward alone is timed in eval mode without gradients, `backward=True` in training mode with the gradients of all
-    weights that train (no optimizer step). One pass runs before, unmeasured: the first one sets up memory. Modes,
-    BatchNorm statistics, gradients and random numbers are as before afterwards.
-
-    >>> ticks = iter(range(100))  # a clock that says one second has passed each time it is read
-    >>> images_per_second(nn.Flatten(), torch.zeros(4, 3, 2, 2), clock=lambda: next(ticks))
-    4.0
-    """
-    if images.ndim != 4 or len(images) == 0:
-        raise CourseError(f"images_per_second needs a batch N x 3 x H x W, not the shape {tuple(images.shape)}.")
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    gradients = [parameter.grad for parameter in model.parameters()]
-    for parameter in model.parameters():
-        parameter.grad = None
-    with preserved_modes(model), preserved_random_state(), torch.set_grad_enabled(backward):
-        model.train(backward)
-        _one_pass(model, images, backward)
-        passes, start = 0, clock()
-        while True:
-            _one_pass(model, images, backward)
-            passes, passed = passes + 1, clock() - start
-            if passed >= seconds:
-                break
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
-    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-        parameter.grad = gradient
-    return passes * len(images) / passed
-
-
-def _one_pass(model: nn.Module, images: Tensor, backward: bool) -> None:
-    scores = model(images)
-    if backward:
-        # each gradient is dropped as soon as it is there: all of them together need as much memory as the weights
-        training = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in training]
-        scores.square().mean().backward()
-        for hook in hooks:
-            hook.remove()
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()  # a GPU answers before it has finished
-
-
-def _drop_gradient(parameter: Tensor) -> None:
-    parameter.grad = None
 
 
 @dataclass(frozen=True)
@@ -187,14 +122,18 @@ def _measured(name: str, size: int, batch: int, device: torch.device | str, seco
         raise CourseError(f"family_table: {name} has no accuracy on ImageNet; FAMILIES lists networks that have one.")
     # a transformer of one image size is built for it; every other network takes any
     options = {"image_size": size} if name.startswith("vit") else {}
-    with preserved_random_state():
-        model = models.get_model(name, weights=None, **options).to(device)
-        images = torch.randn(batch, 3, size, size, device=device)
+    try:
+        with preserved_random_state():
+            model = models.get_model(name, weights=None, **options).to(choose_device(device))
+            images = torch.randn(batch, 3, size, size)
+    except AssertionError as error:
+        raise CourseError(f"{name} cannot be built for {size} pixels ({error}): take a multiple of 32.") from error
+    head = head_place(model)
     count = sum(parameter.numel() for parameter in model.parameters())
     macs = count_macs(blueprint(name, **options), size)
     forward = images_per_second(model, images, seconds=seconds)
     backward = images_per_second(model, images, backward=True, seconds=seconds)
-    row = Family(name, head_place(model), count, macs, forward, backward, metrics["acc@1"])
+    row = Family(name, head, count, macs, forward, backward, metrics["acc@1"])
     del model
     gc.collect()  # a large network is gone before the next one comes
     return row
@@ -227,6 +166,8 @@ def plot_families(rows: Iterable[Family]) -> Figure:
     import matplotlib.pyplot as plt
 
     rows = sorted(rows, key=lambda row: -row.top1)
+    if not rows:
+        raise CourseError("plot_families: there are no rows; family_table() makes them.")
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True, layout="constrained")
     for ax, what, title in ((left, "forward", "predicting"), (right, "backward", "training all layers")):
         line = 100.0
