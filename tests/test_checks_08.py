@@ -17,6 +17,23 @@ def test_blanks(number):
     assert result(number, 3).state == "wrong"
 
 
+def test_blanks_as_the_notebook_leaves_them():
+    def iou_per_class(predicted, true, classes):
+        ious = []
+        for number in range(classes):
+            said, is_so = predicted == number, true == number  # noqa: F841
+            ious.append(...)
+        return torch.tensor(ious)
+
+    assert result("08.4", iou_per_class).state == "not attempted"
+    assert result("08.2", lambda image, boxes: (image.flip(-1), ...)).state == "not attempted"
+
+
+def test_an_error_of_another_kind_is_no_blank():
+    assert_wrong("08.4", "the check cannot work", lambda p, t, n: torch.tensor([[1.0], [1.0, 2.0]]))
+    assert_wrong("08.4", "the check cannot work", lambda p, t, n: p @ torch.zeros(7))
+
+
 # --- 08.1 IoU of two boxes
 
 
@@ -60,13 +77,19 @@ def test_overlap_wrong(answer, mistake):
     assert_wrong("08.1", mistake, answer)
 
 
-def test_clamping_only_one_side_is_noticed():
+@pytest.mark.parametrize(("clamped", "where"), [("height", "for a box right of it"), ("width", "for a box below it")])
+def test_clamping_only_one_side_is_noticed(clamped, where):
     def overlap(a, b):
         width = torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])
-        height = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp(min=0)
+        height = torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])
+        if clamped == "width":
+            width = width.clamp(min=0)
+        else:
+            height = height.clamp(min=0)
         shared = width * height
         return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
+    assert_wrong("08.1", where, overlap)
     assert_wrong("08.1", "clamp it at 0", overlap)
 
 
@@ -108,6 +131,7 @@ def in_place(image, boxes):
 
 def test_flip_right():
     assert result("08.2", flip_with(right_flip)).state == "right"
+    assert result("08.2", flip_with(lambda moved, *size: right_flip(moved.int(), *size))).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +140,7 @@ def test_flip_right():
         (flip_with(lambda moved, width, height: moved), "before the flip"),
         (flip_with(swapped), "x0 is larger than x1"),
         (flip_with(minus_one), "one pixel too far left"),
+        (flip_with(lambda moved, *size: minus_one(moved.int(), *size)), "one pixel too far left"),
         (flip_with(up_down), "top to bottom"),
         (flip_with(lambda moved, width, height: moved + 3), "should become 22, 5, 28, 12"),
         (in_place, "boxes.clone()"),
@@ -166,8 +191,11 @@ def iou_with(share):
     return iou_per_class
 
 
-def per_image(predicted, true, classes):
-    return torch.stack([tl.class_iou(p, t, classes).nan_to_num() for p, t in zip(predicted, true, strict=True)]).mean(0)
+def per_image(mean):
+    def iou_per_class(predicted, true, classes):
+        return mean(torch.stack([tl.class_iou(p, t, classes) for p, t in zip(predicted, true, strict=True)]))
+
+    return iou_per_class
 
 
 def test_iou_per_class_right():
@@ -182,7 +210,11 @@ def test_iou_per_class_right():
         (iou_with(lambda said, so: (said & so).sum() / said.sum()), "the answered pixels only"),
         (iou_with(lambda said, so: (said & so).sum() / (said.sum() + so.sum())), "counted twice"),
         (iou_with(lambda said, so: (said == so).float().mean()), "not this class"),
-        (per_image, "mean over the images"),
+        (iou_with(lambda said, so: 2 * (said & so).sum() / (said.sum() + so.sum())), "that is Dice"),
+        (per_image(lambda each: each.mean(0)), "mean over the images"),
+        (per_image(lambda each: each.nanmean(0)), "mean over the images"),
+        (per_image(lambda each: each.nan_to_num(0).mean(0)), "mean over the images"),
+        (per_image(lambda each: each.nan_to_num(1).mean(0)), "mean over the images"),
         (lambda p, t, n: tl.class_iou(p, t, n).mean(), "1 numbers for three classes"),
         (iou_with(lambda said, so: 0.3), "on the example it gives 0.30, 0.30, 0.30"),
     ],
