@@ -229,7 +229,9 @@ for name, maps in pyramid(torch.rand(1, 3, 128, 128)).items():
 # corrects its box.
 #
 # `tl.detector` puts this together. In `mini` it is the pyramid above, in `full` torchvision's Faster R-CNN with
-# ResNet-50 and the weights from COCO, photographs with 80 kinds of things. The head belongs to the source's classes:
+# ResNet-50 and the weights from COCO, photographs with 80 kinds of things. Their numbers run to 90, since ten of them
+# are not used, and 0 is the background: 91 scores. Below, a head of that size stands in for the one from COCO, with
+# random weights in `mini`. Ours replaces it:
 
 # %%
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
@@ -362,6 +364,7 @@ def train(model):
     return history, time.perf_counter() - started
 
 
+model = new_detector()
 free_history, free_seconds = train(model)
 
 # %% [markdown]
@@ -421,15 +424,15 @@ for score, iou in ((0.1, 0.5), (0.5, 0.5), (0.9, 0.5), (0.5, 0.75)):
 # says nothing. Published figures are **mAP**, an average over ten IoU thresholds and all scores, so never compare ours
 # with them.
 #
-# And mind the small number: of thirty scenes a single flower is worth more than a point.
+# And mind the small number: the thirty scenes hold a hundred flowers, so one flower is one point.
 
 # %% [markdown]
 # ## 5 · The same with a frozen backbone
 #
-# Freezing works as ever: `model.backbone.body` is the classifier's part. The pyramid, the proposals and the head are
-# new and must learn.
-# (In `full`, torchvision keeps the stem and the first stage frozen in any case.) **Predict:** how much time does
-# freezing save, and how many flowers does it cost?
+# Freezing works as ever: `model.backbone.body` is the classifier's part, and all the rest goes on learning. In `mini`
+# that rest is new: pyramid, proposals and head. In `full` it comes from COCO as well, and only the last layer of the
+# head is new. (torchvision hands that network over with its stem and first stage frozen. `tl.detector` frees them, so
+# "all layers" means all.) **Predict:** how much time does freezing save, and how many flowers does it cost?
 
 # %% tags=["type-along"] say="a new detector, its body frozen, and its training"
 frozen_model = new_detector()
@@ -457,8 +460,9 @@ print(f"frozen backbone: {frozen_seconds:5.1f} s, {tl.count_found(frozen_after, 
 # %% [markdown]
 # ## 6 · A detector for small computers
 #
-# **SSDLite** has no proposals: each cell of six maps names its anchors directly. With a MobileNetV3 and
-# COCO's classes it has 3.4 million parameters. Its head is one branch per map, so replacing it by hand is a small loop; `tl.replace_box_head` has it.
+# **SSDLite** has no proposals: each cell of six maps names its anchors directly. With a MobileNetV3 and COCO's classes
+# it has 3.4 million parameters. Its head is one branch per map, so replacing it by hand is a small loop;
+# `tl.replace_box_head` has it.
 #
 # In `full` it comes with weights from COCO. In `mini` nothing is downloaded and its weights are random: we only see
 # that the head fits and that the loss falls.
@@ -475,16 +479,16 @@ print(branch[1])
 # scenes:
 
 # %%
-images, targets = to_device(*next(iter(loaders(4)[0])))
+four_images, four_targets = to_device(*next(iter(loaders(4)[0])))
 optimizer = torch.optim.AdamW(ssd.parameters(), lr=1e-3)
 ssd.train()
 for step in range(8):
-    losses = ssd(images, targets)
+    losses = ssd(four_images, four_targets)
     loss = sum(losses.values())
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    if step % 7 == 0:
+    if step in (0, 7):
         print(f"step {step + 1}:", {name: round(part.item(), 2) for name, part in losses.items()})
 
 # %% [markdown]
@@ -530,8 +534,8 @@ def flipped_with_map(image, target):
 
 map_train = tl.make_loader(tl.flower_scenes(course, "train", flipped_with_map), 8, train=True)
 map_val = tl.make_loader(tl.flower_scenes(course, "val", with_map), 8)
-images, maps = next(iter(map_val))
-print("images", tuple(images.shape), " maps", tuple(maps.shape), maps.dtype)
+map_images, maps = next(iter(map_val))
+print("images", tuple(map_images.shape), " maps", tuple(maps.shape), maps.dtype)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -539,9 +543,9 @@ import torch.nn.functional as F
 
 tl.seed_everything(0)
 segmenter = tl.segmenter(course, len(tl.scene_classes))
-scores = segmenter(images.to(course.device))["out"]
-print("scores", tuple(scores.shape))
-print("one loss per pixel:", tuple(F.cross_entropy(scores, maps.to(course.device), reduction="none").shape))
+pixel_scores = segmenter(map_images.to(course.device))["out"]
+print("scores", tuple(pixel_scores.shape))
+print("one loss per pixel:", tuple(F.cross_entropy(pixel_scores, maps.to(course.device), reduction="none").shape))
 
 # %% [markdown]
 # `cross_entropy` takes scores (N, K, H, W) and maps (N, H, W) as they are. `tl.train_segmenter` is the loop with this
@@ -558,6 +562,8 @@ def train_maps(segmenter, rate=course.pick(mini=1e-3, full=1e-4)):
     return losses, time.perf_counter() - started
 
 
+tl.seed_everything(0)
+segmenter = tl.segmenter(course, len(tl.scene_classes))
 untrained, true_maps = tl.segment(segmenter, map_val)
 deeplab_losses, deeplab_seconds = train_maps(segmenter)
 found_maps, _ = tl.segment(segmenter, map_val)
@@ -572,8 +578,9 @@ plt.show()
 # *What the figure shows:* four unseen scenes with the classes of their pixels in colour: before training, after it, and
 # the true ones.
 #
-# The borders are soft: one cell stands for 8 × 8 pixels. And two flowers of one kind that touch are one patch. To tell
-# them apart needs a mask per box, which is what Mask R-CNN adds to Faster R-CNN.
+# The borders are soft: one cell stands for 8 × 8 pixels of what the network sees. In `mini` that is the scene itself,
+# in `full` the scene enlarged to 256 pixels, so 4 × 4 of its own. And two flowers of one kind that touch are one patch.
+# To tell them apart needs a mask per box, which is what Mask R-CNN adds to Faster R-CNN.
 #
 # **Exercise 08.4: IoU per class.** The same measure for class maps: for each class the pixels where both say it, by the
 # pixels where either says it, summed over all images. Return a tensor with one number per class.
