@@ -82,14 +82,16 @@ def test_the_formula_of_the_paper(family):
 @pytest.mark.parametrize("family", WITH_MAPS)
 def test_frozen_or_not_in_no_grad_or_not_the_map_is_the_same(family):
     net, batch = build(family), images(2)
-    trained = grad_cam(net, batch, classes=[7, 1])
+    with torch.no_grad():
+        asked = net.eval()(batch).argmax(1)  # another class may have an empty map
+    trained = grad_cam(net.train(), batch, classes=asked.tolist())
     assert trained.shape == (2, 64, 64) and trained.min() >= 0 and 0.9 < trained.max() <= 1
     net.requires_grad_(False)
     with torch.no_grad():
-        assert torch.equal(grad_cam(net, batch, classes=[7, 1]), trained)
+        assert torch.equal(grad_cam(net, batch, classes=asked.tolist()), trained)
     with torch.inference_mode():
         made_there = batch.clone()
-        assert torch.equal(grad_cam(net, made_there, classes=torch.tensor([7, 1])), trained)
+        assert torch.equal(grad_cam(net, made_there, classes=asked), trained)
 
 
 @pytest.mark.parametrize("family", WITH_MAPS)
@@ -136,6 +138,31 @@ def test_a_place_can_be_chosen():
     net, batch = build("resnet"), images(1)
     assert torch.equal(grad_cam(net, batch, 0, at="layer2"), grad_cam(net, batch, 0, at=net.layer2))
     assert not torch.equal(grad_cam(net, batch, 0, at="layer1"), grad_cam(net, batch, 0, at="layer2"))
+
+
+@pytest.mark.parametrize("family", WITH_MAPS)
+def test_a_stage_and_its_last_module_give_the_same_map(family):
+    """Swin's modules have their channels last: read the other way round they give another map, and no error."""
+    net, batch, largest = build(family), images(2), []
+    for part in tl.stages(net):
+        if part.name.startswith(("stem", "layer", "block")):
+            by_name = grad_cam(net, batch, at=part.name)
+            assert torch.equal(by_name, grad_cam(net, batch, at=part.modules[-1])), part.name
+            largest.append(by_name.amax())
+    assert torch.stack(largest).median() > 0.9, "empty maps would prove nothing"
+
+
+def test_modules_inside_a_swin_are_read_as_they_lie():
+    net, batch = build("swin"), images(2)
+    last, norm, permute = tl.stages(net)[-3].modules[-3:]
+    expected = grad_cam(net, batch)
+    assert expected.amax() > 0.9 and torch.equal(grad_cam(net, batch, at=permute), expected)
+    assert torch.equal(grad_cam(net, batch, at=norm), expected), "the same maps, before they are turned round"
+    whole = grad_cam(net, batch, at=last)
+    assert torch.equal(grad_cam(net, batch, at=last[-1]), whole)
+    assert torch.equal(grad_cam(net, batch, at=net.features), whole), "a container ends as its last part does"
+    stem = net.features[0]  # a convolution, its maps turned round, a norm
+    assert torch.equal(grad_cam(net, batch, at=stem[0]), grad_cam(net, batch, at=stem[1]))
 
 
 @pytest.mark.parametrize("wrap", [Wrapper, nn.DataParallel, lambda net: nn.DataParallel(Wrapper(net))])

@@ -2,7 +2,9 @@
 
 import ast
 import hashlib
+import io
 import math
+import pickle
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import models
 
 import tlhelpers as tl
+from tlhelpers import timm_models
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -194,6 +197,8 @@ def test_grad_cam_on_timm_networks():
     cam = F.interpolate(cam[:, None], size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
     assert cam.amax((1, 2)).min() > 0, "an empty map would prove nothing"
     torch.testing.assert_close(tl.grad_cam(net, x), cam / cam.amax((1, 2), keepdim=True))
+    for name, module in (("block2", net.layers[1]), ("block4", net.norm)):
+        assert torch.equal(tl.grad_cam(net, x, 0, at=module), tl.grad_cam(net, x, 0, at=name))
     with pytest.raises(tl.CourseError, match="a vision transformer has none"):
         tl.grad_cam(build("vit"), batch("vit"))
 
@@ -392,6 +397,73 @@ def test_a_damaged_file_in_the_cache_is_removed_and_fetched_again(hub, content, 
     loaded = tl.timm_pretrained(course("full"), NAME).eval()
     torch.testing.assert_close(loaded(images(2, 64)), net(images(2, 64)))
     assert "has been removed; fetching it again" in capsys.readouterr().out and not blob.exists()
+
+
+def not_fitting():
+    """What load_state_dict says, many lines of it."""
+    with pytest.raises(RuntimeError) as caught:
+        nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 2)})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error, expected, words",
+    [
+        (MemoryError("no room"), MemoryError, "no room"),
+        (TypeError("an unknown option"), tl.CourseError, "could not be loaded: TypeError: an unknown option. Run"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much"),
+            tl.CourseError,
+            "loaded: OutOfMemoryError: CUDA out of memory",
+        ),
+        (not_fitting(), tl.CourseError, "RuntimeError: Error.* in loading state_dict for Linear. Run"),
+        (pickle.UnpicklingError("Unsupported global: argparse.Namespace"), tl.CourseError, "Unsupported global"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_good_file_in_the_cache_stays_when_something_else_fails(hub, error, expected, words, monkeypatch, capsys):
+    site, cache, _ = hub
+    content = next(iter(site.files.values()))
+    file, blob = plant(cache, content)
+
+    def create_model(*_, **__):
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(expected, match=words) as caught:
+        tl.timm_pretrained(course("full"), NAME)
+    assert blob.read_bytes() == content and file.exists() and not site.requests
+    assert "damaged" not in str(caught.value) + capsys.readouterr().out
+
+
+def test_a_device_without_room_is_no_damaged_file(hub, monkeypatch, capsys):
+    site, cache, _ = hub
+    _, blob = plant(cache, next(iter(site.files.values())))
+
+    def no_room(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(nn.Module, "to", no_room)
+    for profile, name in (("full", NAME), ("full", None), ("mini", None)):
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+            tl.timm_pretrained(course(profile), name)
+    assert blob.exists() and "damaged" not in capsys.readouterr().out
+
+
+def cut_pickle(how):
+    """A file of torch.save, cut, emptied or replaced; the error that torch.load raises for it."""
+    buffer = io.BytesIO()
+    torch.save({"weight": torch.zeros(1000)}, buffer)
+    whole = buffer.getvalue()
+    content = {"empty": b"", "half": whole[: len(whole) // 2], "html": b"<html>no</html>"}[how]
+    with pytest.raises(Exception) as caught:
+        torch.load(io.BytesIO(content), weights_only=True)
+    return caught.value
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "html"])
+def test_what_torch_says_about_a_cut_file_is_known(how):
+    assert timm_models._damaged(cut_pickle(how))
 
 
 def test_a_planted_file_needs_no_network_and_without_both_the_message_says_why(hub, monkeypatch, capsys):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import Permute
 
 from .evaluation import to_device
 from .freezing import preserved_modes
@@ -29,8 +30,9 @@ def grad_cam(
 
     `images` is a normalised batch (N, 3, H, W). `classes` are the classes asked about, one for all images or one
     each; default: the predicted ones. `at` names the stage whose maps are weighed (default: the last one before the
-    pooling) or is a module of the model. Early stages have finer maps that know less of the class. A map is divided
-    by its own largest value, so maps of two images say nothing about which score is higher.
+    pooling) or is a module of the model (Swin's maps, with their channels last, are turned round). Early stages have
+    finer maps that know less of the class. A map is divided by its own largest value, so maps of two images say
+    nothing about which score is higher.
 
     Works on a frozen network and under `no_grad`; flags, modes, gradients and buffers stay as they are. A module
     that keeps a torchvision network in `.backbone` is looked into. Raises `CourseError` for a network without feature
@@ -80,7 +82,7 @@ def grad_cam(
 def _place(model: nn.Module, at: str | nn.Module | None) -> tuple[nn.Module, int]:
     """Return the module whose output is weighed, and the dimension of that output which counts the channels."""
     if isinstance(at, nn.Module):
-        return at, 1
+        return at, _channels_of(model, at)
     _, parts = _network(model)
     if parts[0].channels == 2:
         raise CourseError(
@@ -94,6 +96,26 @@ def _place(model: nn.Module, at: str | nn.Module | None) -> tuple[nn.Module, int
         raise CourseError(f"grad_cam: at={at!r} is unknown here: choose one of {', '.join(places)}, or a module.")
     part = parts[names.index(at or places[-1])]
     return part.modules[-1], part.channels
+
+
+def _channels_of(model: nn.Module, at: nn.Module) -> int:
+    """Return the dimension that counts the channels in a module's output: 1, or 3 where a Swin works on N H W C."""
+    if isinstance(at, nn.Conv2d):
+        return 1
+    if type(at) is nn.Linear or (type(at) is nn.LayerNorm and len(at.normalized_shape) == 1):
+        return 3  # these work on the last dimension, in ConvNeXt's blocks too
+    try:
+        _, parts = _network(model)
+    except CourseError:  # a network of one's own
+        return 1
+    inside, channels = set(at.modules()), 1
+    for part in parts:
+        for i, module in enumerate(part.modules):
+            if module in inside or at in set(module.modules()):  # a container of stages ends as its last one does
+                # torchvision's Swin turns its maps round at the end of its last stage
+                turned_later = any(isinstance(later, Permute) for later in part.modules[i + 1 :])
+                channels = 3 if turned_later else part.channels
+    return channels
 
 
 def _network(model: nn.Module) -> tuple[nn.Module, list[Stage]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import pickle
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -102,14 +104,17 @@ def timm_pretrained(course: Course | None, name: str | None = None, num_classes:
         return _bundled(timm, num_classes).to(device)
     name = name or "resnet18"
     try:
-        return _load(timm, name, num_classes).to(device)
+        model = _load(timm, name, num_classes)
+    except MemoryError:  # nothing is wrong with the weights
+        raise
     except Exception as error:  # the hub's client raises errors of its own, of httpx, of requests, of safetensors
         reason = f"The weights of timm's {name} could not be loaded: {_why(error)}."
         if not name.startswith("resnet"):
             advice = "Run this again with a network, or leave out the name: resnet18 has a bundled stand-in."
             raise CourseError(f"{reason} {advice}") from error
         print(f"{reason} Going on with the bundled weights in timm's ResNet, for 64 pixels.")
-        return _bundled(timm, num_classes).to(device)
+        model = _bundled(timm, num_classes)
+    return model.to(device)
 
 
 def _bundled(timm: ModuleType, num_classes: int | None) -> nn.Module:
@@ -156,8 +161,9 @@ def _load(timm: ModuleType, name: str, num_classes: int | None) -> nn.Module:
         if file is not None:
             try:  # from the file itself: the hub's client would ask the server first, and wait long for an answer
                 return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
-            except Exception:
-                if not os.access(file.resolve(), os.W_OK):
+            except Exception as error:
+                # a good download stays when memory runs out, or when the file does not fit the network
+                if not _damaged(error) or not os.access(file.resolve(), os.W_OK):
                     raise
                 file.resolve().unlink()  # what the cache shows is a link to it
                 file.unlink(missing_ok=True)
@@ -198,6 +204,20 @@ def _no_progress_bars() -> Iterator[None]:
             utils.enable_progress_bars()
 
 
+# what torch.load and torch.hub say about a file that was cut short or changed
+SIGNS_OF_DAMAGE = ("PytorchStreamReader", "unexpected EOF", "corrupt", "invalid magic number", "invalid hash value")
+
+
+def _damaged(error: BaseException) -> bool:
+    """Whether the weights file itself cannot be read; not so when memory runs out or its tensors do not fit."""
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        return "Unsupported global" not in text  # whole, but it holds more than tensors
+    if isinstance(error, EOFError | zipfile.BadZipFile) or type(error).__name__ == "SafetensorError":
+        return True
+    return isinstance(error, RuntimeError) and any(sign in text for sign in SIGNS_OF_DAMAGE)
+
+
 def _why(error: BaseException) -> str:
     """`why_download_failed` for the errors that hide the real one behind them."""
     chain: list[BaseException] = []
@@ -214,6 +234,8 @@ def _why(error: BaseException) -> str:
         return "no connection to the server"
     if "package not installed" in str(chain[0]):  # timm's word for a huggingface_hub that is missing or too new for it
         return "timm and huggingface_hub do not fit each other, run %pip install -U timm huggingface_hub in a cell"
-    if "Safetensor" in names or "Unpickling" in names:
+    if any(map(_damaged, chain)):
         return "the file arrived cut short or damaged"
+    if isinstance(chain[0], RuntimeError):  # tensors that do not fit, a device: the first of many lines says it
+        return f"{type(chain[0]).__name__}: {str(chain[0]).partition(chr(10))[0].rstrip('.:')}"
     return why_download_failed(chain[0])
