@@ -332,6 +332,9 @@ for step in range(5):
     print(f"step {step + 1}: loss {loss.item():.2f}")
 
 # %% [markdown]
+# It falls, if not at every step: each time the losses look at a few boxes drawn by chance, so they jump a little.
+
+# %% [markdown]
 # ## 4 · Training, and an honest count
 #
 # `tl.train_detector` is this step in a loop over the epochs; it keeps frozen parts in eval mode and returns the mean of
