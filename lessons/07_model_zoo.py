@@ -6,15 +6,16 @@
 # {{time}}
 #
 # So far you worked with two networks. There are hundreds, and each tutorial swears by another one. In this lesson you
-# meet nine families, find what they share and where they differ, measure what each costs on *your* computer, and learn
-# a quick, fair way to ask which one suits your images. It is always the same few moves: look, freeze, new head, train.
+# meet nine networks of eight families, find what they share and where they differ, measure what each costs on *your*
+# computer, and learn a quick, fair way to ask which one suits your images. It is always the same few moves: look,
+# freeze, new head, train.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # - **find** the head of any network and **replace** it
 # - **compare** families by size, work, speed and published accuracy, and **choose** one
-# - **adapt** a VGG to images in STL-10's format, with a rate that falls step by step
+# - **adapt** a VGG to images in STL-10's format, with a rate that falls
 # - **use** networks from timm with the helpers you know
 # - **judge** backbones by linear probes, on equal terms
 #
@@ -55,9 +56,9 @@ print(vgg16.classifier)
 
 # %% [markdown]
 # 86 % sit in `hidden`, the two fully connected layers before the head, and most of that in the first one, which sees
-# 7 × 7 places of 512 maps at once. Later families average the maps instead (`pool`) and need no such layer.
+# 7 × 7 places of 512 maps at once. Later families average each map to one number, so the layers behind it are small.
 #
-# The last layer is number 6 of `classifier`. Here is the same search for nine families; `tl.blueprint(name)` is our two
+# The last layer is number 6 of `classifier`. Here is the same search for nine networks; `tl.blueprint(name)` is our two
 # lines with `meta`. **Predict:** how many of them call their head `fc`?
 
 # %%
@@ -81,21 +82,22 @@ for name in tl.FAMILIES:
     print(f"{name:19} {len(names):2} stages: {names[0]:6} {names[1]:6} ...  {'  '.join(names[-3:])}")
 
 # %% [markdown]
-# Input on the left, head on the right, whatever the family calls its parts.
+# Input on the left, head on the right, whatever the family calls its parts. `hidden` is whatever stands between pool
+# and head: two large layers in VGG, one linear layer in MobileNetV3, and in ConvNeXt nothing but a normalisation.
 #
 # Now the moves, on each of them: new head, freeze all but the head, train. In profile `full` these are real ImageNet
 # weights (about 1.3 GB, fetched once). In `mini` the weights are random: whatever a head
 # learns from them is worth nothing, and we only look whether the moves *work*: one step on five images.
 
-# %% tags=["type-along"] say="one network of each family: new head, freeze all but the head, one step"
+# %% tags=["type-along"] say="each of the nine networks: new head, freeze all but the head, one step"
 import gc
 
 import torch.nn.functional as F
 
 size = course.pick(mini=64, full=224)
 flowers = tl.five_flowers(course, tl.eval_transform(size))
-rows = [flowers.targets.index(label) for label in range(5)]  # one image of each class
-images, labels = torch.stack([flowers[i][0] for i in rows]).to(course.device), torch.arange(5, device=course.device)
+firsts = [flowers.targets.index(label) for label in range(5)]  # one image of each class
+images, labels = torch.stack([flowers[i][0] for i in firsts]).to(course.device), torch.arange(5, device=course.device)
 
 
 def network_for_five(name):
@@ -118,7 +120,7 @@ for name in tl.FAMILIES:
     gc.collect()
 
 # %% [markdown]
-# Nine families, one loop, and one special case: a ViT is built for one size of image. The two tensors are the weight
+# Nine networks, one loop, and one special case: a ViT is built for one size of image. The two tensors are the weight
 # and the bias of the new head.
 
 # %% [markdown]
@@ -187,24 +189,24 @@ print(f"whole network: {counter.get_total_flops() / 2 / 1e9:.2f} billion MACs, "
 # %%
 import time
 
-network = models.resnet18(weights=None).to(course.device).eval()
-images = torch.randn(2, 3, 224, 224, device=course.device)
+resnet = models.resnet18(weights=None).to(course.device).eval()
+noise = torch.randn(2, 3, 224, 224, device=course.device)
 with torch.no_grad():
     for attempt in range(4):
         start = time.perf_counter()
-        network(images).sum().item()  # .item() waits until a GPU has really finished
-        print(f"pass {attempt + 1}: {len(images) / (time.perf_counter() - start):6.1f} images a second")
+        resnet(noise).sum().item()  # .item() waits until a GPU has really finished
+        print(f"pass {attempt + 1}: {len(noise) / (time.perf_counter() - start):6.1f} images a second")
 
 # %% [markdown]
-# The first pass also sets up memory and picks its routines, so it is often the slowest. And the others differ:
-# whatever else runs on the computer shows. A stopwatch for networks warms up first, waits for the GPU, repeats, and is
-# believed to about ten or twenty per cent.
+# The first pass also sets up memory and picks its routines. On some computers that costs more than all the passes
+# after it, on others you hardly see it. The rest need not agree either: whatever else runs on the computer shows. So a
+# stopwatch for networks warms up first, waits for the GPU, repeats, and is believed to ten or twenty per cent at best.
 #
 # `tl.images_per_second` does that. With `backward=True` it adds the gradients of all weights, as in training.
 
 # %%
 for backward in (False, True):
-    speed = tl.images_per_second(network, images, backward=backward)
+    speed = tl.images_per_second(resnet, noise, backward=backward)
     print(f"{'forward and backward' if backward else 'forward':21} {speed:6.1f} images a second")
 
 # %% [markdown]
@@ -212,16 +214,31 @@ for backward in (False, True):
 # layers, and why frozen layers are cheap.
 
 # %% [markdown]
-# Now all nine. Their speed does not depend on what the weights are, so they are random here; the accuracy is what
-# torchvision publishes with the default weights. **Predict:** which family does the fewest MACs, and is it the fastest?
+# Now all nine networks. Their speed does not depend on what the weights are, so they are random here; the accuracy is
+# what torchvision publishes with the default weights. **Predict:** which network does the fewest MACs, and is it the
+# fastest?
 
 # %%
 rows = tl.family_table(device=course.device, batch=course.pick(mini=2, full=32), seconds=0.2)
 print(tl.format_families(rows))
+print(f"fewest MACs: {min(rows, key=lambda row: row.macs).name}, "
+      f"most images a second forward: {max(rows, key=lambda row: row.forward).name}")
 
 # %% [markdown]
 # GMACs are billions of MACs; both speeds are images a second, with 224 pixels, here. Top-1 is ImageNet's validation
-# part. As a picture, without the names of layers:
+# part. The last line answers your prediction. Two names in it: less work was not less time. One name twice: go down
+# the column of GMACs all the same, and see whether the speeds keep its order.
+#
+# Top-1 is not the network alone. It is the network *and* the recipe it was trained with:
+
+# %%
+for version in [*models.ResNet50_Weights, *models.MobileNet_V3_Large_Weights, *models.ResNet18_Weights]:
+    print(f"{str(version):44} {version.meta['_metrics']['ImageNet-1K']['acc@1']:.2f} %")
+
+# %% [markdown]
+# The same ResNet-50, layer by layer, gains several points from a newer recipe (`V2`: more epochs, mixup and label
+# smoothing, lesson 05, and more). VGG16, SqueezeNet and ResNet-18 have weights of the old recipe only, so part of their
+# distance in the table is age. As a picture, without the names of layers:
 
 # %%
 import matplotlib.pyplot as plt
@@ -241,9 +258,8 @@ for row in sorted(rows, key=lambda row: -row.forward * row.macs):
     print(f"{row.name:19} {row.forward * row.macs / 1e9:7.1f} billion MACs a second")
 
 # %% [markdown]
-# The same computer gets through several times more MACs a second in one network than in another. Large plain matrix
-# products (VGG, ResNet, ViT) use a processor well. MobileNet and EfficientNet do little work in many small steps, and
-# wait for memory instead.
+# The same computer gets through several times more MACs a second in one network than in another: it matters how the
+# work is cut up, into a few large matrix products or into many small steps, and what your processor is good at.
 
 # %% [markdown]
 # **How to choose.** A rule of thumb, not a law:
@@ -262,7 +278,7 @@ for row in sorted(rows, key=lambda row: -row.forward * row.macs):
 
 # %% [markdown]
 # **Exercise 07.2 (bug hunt): the stopwatch.** `speed` should return the images per second of a *forward* pass, for
-# prediction. It has three faults: two make networks look slow, one miscounts. `clock()` gives the time in seconds.
+# prediction. It has four faults. `clock()` gives the time in seconds.
 
 # %% tags=["exercise"]
 def speed(network, images, clock):
@@ -337,8 +353,8 @@ plt.show()
 # image counts once. `tl.dataset_statistics` does the same without holding all images at once.
 
 # %% tags=["type-along"] say="mean and standard deviation of the training images, by hand and by helper"
-images = torch.stack([plain[i][0] for i in train_part])
-own_mean, own_std = images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3))
+pixels = torch.stack([plain[i][0] for i in train_part])
+own_mean, own_std = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3))
 print("by hand   ", [round(v, 4) for v in own_mean.tolist()], [round(v, 4) for v in own_std.tolist()])
 own_mean, own_std = tl.dataset_statistics(Subset(plain, train_part))
 print("by helper ", [round(v, 4) for v in own_mean], [round(v, 4) for v in own_std])
@@ -432,6 +448,7 @@ for name, history in runs.items():
     rates = " ".join(f"{rate[0]:.4f}" for rate in history.learning_rates)
     print(f"{name:10} {sum(history.seconds) / epochs:5.1f} s an epoch, validation "
           f"{max(history.val_accuracy):.1%}, rates {rates}")
+print(f"all layers: {sum(runs['all layers'].seconds) / sum(runs['head only'].seconds):.1f} times the time")
 
 # %%
 tl.plot_history(runs)
@@ -440,8 +457,9 @@ plt.show()
 # %% [markdown]
 # *What the figure shows:* loss and accuracy by epoch of both runs, training dashed and validation solid.
 #
-# All layers cost about three times the time, as section 2 said. What they bring depends on how near the source is to
-# the new images, and on the epochs you give them. How far to trust the figures:
+# By section 2 an epoch of all layers should take up to about three times as long as one of the head; it is less where
+# loading the images takes much of the time, as it easily does with a GPU. What they bring depends on how near the
+# source is to the new images, and on the epochs you give them. How far to trust the figures:
 
 # %%
 for name, history in runs.items():
@@ -492,13 +510,16 @@ tl.check("07.3", stairs)
 # where it is missing.)
 
 # %%
-vgg = network = None  # give their memory back
+network = None  # give its memory back
 gc.collect()
 timm = tl.import_timm()
 print(f"{len(timm.list_models())} architectures, for example")
-print("\n".join(timm.list_models("*efficientnet_b*")[:4]))
+print("\n".join(timm.list_models("*efficientnet*", pretrained=True)[:4]))
 
 # %% [markdown]
+# Before the dot stands the architecture, after it the weights: a short name of the recipe, and the images (`in1k` is
+# ImageNet with its 1,000 classes).
+#
 # `create_model` builds one. Its most useful argument is `num_classes`: a number puts on a new head at once, and 0
 # leaves the head away, which gives you **features only**. With `features_only=True` you get the maps after each stage
 # instead, which detection and segmentation need (lesson 08).
@@ -556,11 +577,13 @@ print(f"{type(model).__module__}: validation accuracy {history.best()['val_accur
 
 # %% [markdown]
 # **Exercise 07.4: From config to transform.** Write the evaluation transform for a data config: resize the shorter side
-# to size / crop_pct (rounded down), cut out the middle, make a float tensor, normalise.
+# to size / crop_pct (rounded down), cut out the middle, make a float tensor, normalise. How pixels are mixed in
+# resizing (`interpolation`) is in the config too; that part is done.
 
 # %% tags=["exercise"]
 def from_config(config):
     size = config["input_size"][1]
+    how = v2.InterpolationMode(config["interpolation"])
     # --- solution
     shorter_side = int(size / config["crop_pct"])
     normalize = v2.Normalize(config["mean"], config["std"])
@@ -568,7 +591,7 @@ def from_config(config):
     # shorter_side = ...        # how many pixels before the middle is cut out
     # normalize = ...           # with the numbers of the config
     # --- end
-    return v2.Compose([v2.Resize(shorter_side), v2.CenterCrop(size), to_tensor, normalize])
+    return v2.Compose([v2.Resize(shorter_side, interpolation=how), v2.CenterCrop(size), to_tensor, normalize])
 
 
 tl.check("07.4", from_config)
@@ -609,8 +632,9 @@ print(f"C = {probe.C:g}, on {len(labels)} images that chose nothing: {probe.mode
 del backbone, cached
 
 # %% [markdown]
-# Training accuracy only rises; validation accuracy has its best somewhere in between, and where is different for each
-# backbone. A sweep with one fixed C would be unfair to somebody. The validation figure of the winner is flattering,
+# A larger C lets the regression fit the training images more closely; look where validation accuracy has its best, and
+# whether it went on rising with the training accuracy. Backbones need not agree on the best C, so one fixed C would be
+# unfair to somebody. The validation figure of the winner is flattering,
 # because it chose; the last line is not.
 #
 # `tl.probe_parts` is this block for several seeds, and `tl.leaderboard` runs it over backbones and targets. Live, with
@@ -647,9 +671,9 @@ plt.show()
 # *What the figure shows:* accuracy of linear probes on frozen features for four targets; bars are means over five
 # splits, dots the single splits, dashed lines chance.
 #
-# The random row is the one to beat: where colour tells the classes apart, frozen random features get far. Whatever a
-# backbone has above it comes from pretraining. Where dots of two rows overlap, compare **split by split**: equal seeds
-# mean equal images.
+# The random row is the one to beat: where colour tells the classes apart, frozen random features get far. What
+# `resnet10` has above its random twin comes from pretraining. Where dots of two rows overlap, compare **split by
+# split**: equal seeds mean equal images.
 
 # %%
 for task, found in measured.items():
@@ -658,8 +682,10 @@ for task, found in measured.items():
     print(f"{task:13} {first} before {second}: {' '.join(f'{gap:+.1f}' for gap in gaps)} points")
 
 # %% [markdown]
-# Where all gaps of a line have one sign, the order is plausible; where they do not, take the cheaper network. A probe
-# ranks *features*: after fine-tuning the order may change, so let the two best ones compete.
+# Here one backbone, `resnet10`, leads on all four targets and on every split. That is a finding about these three
+# networks and these drawings, no law. Where all gaps of a line have one sign, the order is plausible; where they do
+# not, take the cheaper network. A probe ranks *features*: after fine-tuning the order may change, so let the two best
+# ones compete.
 
 # %% [markdown]
 # **Exercise 07.5 (bug hunt): the unfair board.** `board` should give every backbone its mean accuracy over the seeds.
@@ -730,7 +756,7 @@ plt.show()
 #
 # - Every classifier is body, pool, head. Print it, find the last layer with weights, replace that one.
 # - Parameters are memory, MACs are work, and time is measured.
-# - Training all layers costs about three times a forward pass.
+# - An epoch of all layers takes up to about three times one of the head; less where loading takes the time.
 # - Statistics of the weights are the rule; close ones of your own hardly matter.
 # - timm is `create_model` with `num_classes`, plus the data config. Stages, freezing and caching stay the same.
 # - Ask your own images: a linear probe, C chosen on validation, the same splits for everybody.
@@ -769,7 +795,8 @@ tl.quiz("07")
 #
 # <details><summary>MACs count the work, not how well the processor can do it</summary>
 #
-# Right. Many small layers and depthwise filters wait for memory; large matrix products use the processor well.
+# Right. How the work is cut up matters too: many small steps may keep a processor waiting where a few large ones do
+# not.
 #
 # </details>
 #

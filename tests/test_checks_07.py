@@ -4,6 +4,7 @@ import pytest
 import torch
 from answers import assert_wrong, result
 from torch import nn
+from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 # --- 07.1 three heads by hand
@@ -19,11 +20,17 @@ def replace(resnet=True, vgg="last", vit="last"):
             v.classifier = nn.Linear(1024, classes)
         elif vgg == "renamed":
             v.fc = nn.Linear(512, classes)
+        elif vgg == "behind":
+            v.classifier.append(nn.Linear(v.classifier[6].out_features, classes))
+        elif vgg == "number":
+            v.classifier[6].out_features = classes
         elif vgg == "wrong width":
             v.classifier[6] = nn.Linear(4096, classes)
         elif vgg:
             v.classifier[6] = nn.Linear(v.classifier[6].in_features, classes)
-        if vit == "renamed":
+        if vit == "number":
+            t.heads.head.out_features = classes
+        elif vit == "renamed":
             t.head = nn.Linear(t.heads.head.in_features, classes)
         elif vit == "wrong number":
             t.heads.head = nn.Linear(t.heads.head.in_features, classes + 1)
@@ -49,6 +56,9 @@ def test_three_heads_blank():
     ("answer", "mistake"),
     [
         (replace(vgg="whole"), "hidden layers with it"),
+        (replace(vgg="behind"), "a second layer behind the old head"),
+        (replace(vgg="number", vit="number"), "the weights were not"),
+        (replace(vit="number"), "in vit the number was changed"),
         (replace(vgg="renamed"), "vgg still gives 7 scores"),
         (replace(vgg="wrong width"), "vgg cannot run any more"),
         (replace(vit="renamed"), "put it at vit.heads.head"),
@@ -78,6 +88,33 @@ def stopwatch(evaluate=True, no_grad=True, warm=True, images_counted=True):
     return speed
 
 
+def one_block(before, count):
+    """A speed with five passes, or one and five, all measured, that counts the images as `count` says."""
+
+    def speed(network, images, clock):
+        network.eval()
+        with torch.no_grad():
+            start = clock()
+            for _ in range(before + 5):
+                network(images)
+        return count(images) / (clock() - start)
+
+    return speed
+
+
+def warmed(count):
+    def speed(network, images, clock):
+        network.eval()
+        with torch.no_grad():
+            network(images)
+            start = clock()
+            for _ in range(5):
+                network(images)
+        return count(images) / (clock() - start)
+
+    return speed
+
+
 def test_stopwatch_right():
     assert result("07.2", stopwatch()).state == "right"
 
@@ -94,6 +131,9 @@ def test_stopwatch_blank():
         (stopwatch(no_grad=False), "notes for gradients"),
         (stopwatch(warm=False), "the first pass is in the measurement"),
         (stopwatch(warm=False, images_counted=False), "the first pass is in the measurement"),
+        (one_block(1, lambda images: 5 * len(images)), "the first pass is in the measurement"),
+        (one_block(0, len), "the first pass is in the measurement"),
+        (warmed(len), "the images of one pass"),
         (stopwatch(images_counted=False), "batches a second"),
         (lambda network, images, clock: 7.0, "one pass alone"),
     ],
@@ -141,6 +181,7 @@ def test_stairs_blank():
         (stairs(lambda epochs: [epochs // 2]), "the last should be a hundredth"),
         (stairs(lambda epochs: [epochs // 2 - 1, epochs * 3 // 4 - 1]), "half of them at 1"),
         (stairs(lambda epochs: [4, 6]), "with 20 epochs"),
+        (stairs(lambda epochs: [epochs / 2, epochs * 3 / 4]), "no epoch has the number 7.5"),
         (lambda optimizer, epochs: 0.1, "return the scheduler"),
     ],
 )
@@ -164,6 +205,36 @@ def test_from_config_right():
     assert result("07.4", pipeline()).state == "right"
 
 
+def by_v1(config):
+    to_float = v1.Normalize(config["mean"], config["std"])
+    return v1.Compose([v1.Resize(68), v1.CenterCrop(60), v1.ToTensor(), to_float])
+
+
+def tensor_first(config):
+    to_tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    normalize = v2.Normalize(config["mean"], config["std"])
+    return v2.Compose([to_tensor, v2.Resize(68), v2.CenterCrop(60), normalize])
+
+
+def bicubic(config):
+    resize = v2.Resize(68, interpolation=v2.InterpolationMode.BICUBIC)
+    to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    return v2.Compose([resize, v2.CenterCrop(60), *to_tensor, v2.Normalize(config["mean"], config["std"])])
+
+
+def by_timm(config):
+    from timm.data import create_transform
+
+    return create_transform(**config | {"interpolation": "bicubic"}, is_training=False)
+
+
+@pytest.mark.parametrize("answer", [by_v1, tensor_first, bicubic, by_timm])
+def test_from_config_other_ways(answer):
+    if answer is by_timm:
+        pytest.importorskip("timm")
+    assert result("07.4", answer).state == "right"
+
+
 def test_from_config_blank():
     assert result("07.4", ...).state == "not attempted"
     assert result("07.4", lambda config: ...).state == "not attempted"
@@ -177,6 +248,7 @@ def test_from_config_blank():
         (pipeline(resize=lambda size, share: size), "crop_pct is not used"),
         (pipeline(resize=lambda size, share: int(size * share)), "divide by crop_pct"),
         (pipeline(resize=lambda size, share: round(size / share)), "rounded down"),
+        (pipeline(resize=lambda size, share: size / share), "a whole number of pixels: int(...)"),
         (pipeline(resize=lambda size, share: (68, 68)), "squash"),
         (pipeline(normalize=lambda c: v2.Identity()), "not normalised yet"),
         (pipeline(normalize=lambda c: v2.Normalize(c["std"], c["mean"])), "changed places"),
@@ -217,6 +289,12 @@ def test_board_blank():
         (make_board(shift=10), "different splits"),
         (make_board(max), "the best seed is kept"),
         (make_board(sum), "their mean is 0.6"),
+        (make_board(lambda values: sorted(values)[1]), "0.4, 0.4, 0.9 it gives 0.4: their mean is 0.5667"),
+        (make_board(list), "one number per backbone, their mean"),
+        (
+            lambda backbones, accuracy, seeds: {n: accuracy(n, seeds[0]) for n in backbones},
+            "all the seeds you were given",
+        ),
         (lambda backbones, accuracy, seeds: {"a": 0.6}, "return a dictionary"),
         (lambda backbones, accuracy, seeds: {"a": 0.6, "b": 0.6, "c": 0.6}, "never asked"),
     ],
