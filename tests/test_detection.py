@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.detection import keypointrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.transforms import v2
 
@@ -132,6 +133,111 @@ def test_detect_answers_in_eval_mode_and_puts_the_modes_back(small, scenes):
     assert not any(p["scores"].requires_grad for p in predictions)
 
 
+# --- what is looked at before the first step
+
+
+def trained(model, loader, optimizer=None):
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.01)
+    return tl.train_detector(model, loader, optimizer, 1, verbose=False)
+
+
+class Untouched(nn.Module):
+    """Has a head for four classes, and must never be asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.roi_heads = nn.Module()
+        self.roi_heads.box_predictor = nn.Module()
+        self.roi_heads.box_predictor.cls_score = nn.Linear(2, 4)
+
+    def forward(self, images, targets=None):
+        raise AssertionError("the network was asked")
+
+
+@pytest.mark.parametrize("label", [-1, 0, 4, 90])
+def test_a_label_that_the_head_does_not_know_never_reaches_the_network(label):
+    loader = [([torch.rand(3, 8, 8)], [scene([[0, 0, 4, 4], [1, 1, 5, 5]], [1, label])[1]])]
+    with pytest.raises(tl.CourseError, match=f"label {label}, this head knows 1 to 3.*the background counts too"):
+        trained(Untouched(), loader)
+
+
+def test_ssdlite_is_asked_for_its_classes_too(mini):
+    model = tl.detector(mini, 4, "ssdlite320_mobilenet_v3_large")
+    with pytest.raises(tl.CourseError, match="label 4, this head knows 1 to 3"):
+        trained(model, [tl.collate_scenes([scene([[5, 5, 30, 30]], [4])] * 2)])
+
+
+def test_scenes_without_a_flower_pass(small):
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
+    assert trained(small, [([torch.rand(3, 64, 64)], [empty])])[0]["loss"] > 0
+
+
+@pytest.mark.parametrize("work", [trained, tl.detect])
+@pytest.mark.parametrize(
+    ("loader", "complaint"),
+    [
+        ([], "The loader yields nothing"),
+        ([(torch.rand(1, 3, 8, 8), {"boxes": torch.zeros(1, 1, 4)})], "not stacked ones.*collate_scenes"),
+        ([torch.rand(1, 3, 8, 8)], "not stacked ones"),
+        ([([torch.zeros(3, 8, 8, dtype=torch.uint8)], [{}])], "images of floats.*not Tensor of torch.uint8"),
+        ([([torch.rand(8, 8)], [{}])], "images of floats"),
+        ([(["photo.jpg"], [{}])], "images of floats.*not str"),
+        ([([torch.rand(3, 8, 8)], [])], "one target, a dictionary"),
+        ([([torch.rand(3, 8, 8)], [torch.zeros(1, 4)])], "one target, a dictionary"),
+    ],
+)
+def test_a_batch_of_the_wrong_kind_is_refused(work, loader, complaint):
+    with pytest.raises(tl.CourseError, match=complaint):
+        work(Untouched(), loader)
+
+
+def test_a_forgotten_collate_fn_is_named_even_where_stacking_fails(scenes):
+    loader = tl.make_loader(scenes, 2)
+    with pytest.raises(RuntimeError, match="stack"):
+        next(iter(loader))
+    for work in (trained, tl.detect):
+        with pytest.raises(tl.CourseError, match="collate_fn=tl.collate_scenes"):
+            work(Untouched(), loader)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [{}, {"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(1, 4), "labels": torch.tensor([1, 1])},
+     {"boxes": torch.zeros(1, 4), "labels": torch.tensor([1.0])}],
+)  # fmt: skip
+def test_a_target_needs_boxes_and_labels(target):
+    with pytest.raises(tl.CourseError, match=r"boxes \(n, 4\) and labels"):
+        trained(Untouched(), [([torch.rand(3, 8, 8)], [target])])
+
+
+def test_a_loader_that_is_used_up_is_no_success():
+    class Fine(_Exploding):
+        def forward(self, images, targets):
+            return {"a": self.weight * 1}
+
+    model = Fine()
+    once = iter([([torch.rand(3, 8, 8)], [scene([[0, 0, 4, 4]], [1])[1]])])
+    with pytest.raises(tl.CourseError, match="yields nothing"):
+        tl.train_detector(model, once, torch.optim.SGD(model.parameters(), 0.1), 2, verbose=False)
+
+
+def test_an_optimizer_of_another_network_is_refused_and_an_old_head_is_noted(small, scenes, capsys):
+    loader = tl.make_loader(scenes, 2, collate_fn=tl.collate_scenes)
+    other = torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1)
+    with pytest.raises(tl.CourseError, match="none of the model's trainable parameters"):
+        trained(small, loader, other)
+    before_the_head = torch.optim.SGD(small.parameters(), 0.01)
+    tl.replace_box_head(small, 4)
+    trained(small, loader, before_the_head)
+    assert "was the head replaced later?" in capsys.readouterr().out
+
+
+def test_ssdlite_cannot_train_on_one_scene_and_says_why(mini, scenes):
+    model = tl.detector(mini, 4, "ssdlite320_mobilenet_v3_large")
+    with pytest.raises(tl.CourseError, match="A training batch of a single image"):
+        trained(model, tl.make_loader(scenes, 1, collate_fn=tl.collate_scenes))
+
+
 # --- the head
 
 
@@ -169,6 +275,40 @@ def test_another_kind_of_network_is_named():
         tl.replace_box_head(models.resnet18(), 4)
 
 
+@pytest.mark.parametrize("build", [maskrcnn_resnet50_fpn, keypointrcnn_resnet50_fpn])
+def test_relatives_with_a_further_head_are_refused(build):
+    model = build(weights=None, weights_backbone=None)
+    with pytest.raises(tl.CourseError, match="Faster R-CNN and SSDLite, not (Mask|Keypoint)RCNN"):
+        tl.replace_box_head(model, 4)
+    assert model.roi_heads.box_predictor.cls_score.out_features > 1
+
+
+def test_batchnorm_of_the_new_ssdlite_head_is_torchvisions(mini):
+    model = tl.detector(mini, 4, "ssdlite320_mobilenet_v3_large")
+
+    def settings(head):
+        return {(m.momentum, m.eps) for m in head.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    heads = model.head.classification_head, model.head.regression_head
+    assert settings(heads[0]) == settings(heads[1]) == {(0.03, 0.001)}
+
+
+@pytest.mark.parametrize("classes", [0, 1, True, "4", 4.0, None])
+def test_the_number_of_classes_is_looked_at_first_in_both_profiles(mini, full, monkeypatch, classes):
+    def refuse(arch):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(detection, "load_default", refuse)
+    for build in (
+        lambda: tl.detector(mini, classes),
+        lambda: tl.detector(full, classes),
+        lambda: tl.detector(mini, classes, "ssdlite320_mobilenet_v3_large"),
+        lambda: tl.small_faster_rcnn(classes, weights=None),
+    ):
+        with pytest.raises(tl.CourseError, match="background counts as one"):
+            build()
+
+
 # --- where the weights come from
 
 
@@ -192,6 +332,23 @@ def test_full_loads_replaces_the_head_and_shrinks_the_images(full, monkeypatch):
     model = tl.detector(full, 4)
     assert asked == ["fasterrcnn_resnet50_fpn"] and model.roi_heads.box_predictor.cls_score.out_features == 4
     assert model.transform.min_size == (320,) and model.transform.max_size == 320
+
+
+def test_in_full_all_layers_may_learn_although_torchvision_freezes_some(full, monkeypatch):
+    def load(arch):
+        model = models.get_model(arch, weights=None, weights_backbone=None)
+        for name in (
+            "conv1",
+            "layer1",
+        ):  # as torchvision does together with its weights
+            getattr(model.backbone.body, name).requires_grad_(False)
+        return model
+
+    monkeypatch.setattr(detection, "load_default", load)
+    model = tl.detector(full, 4)
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == []
+    tl.freeze(model.backbone.body)
+    assert not any(p.requires_grad for p in model.backbone.body.parameters())
 
 
 def test_a_failed_download_says_what_to_do(full, monkeypatch):
@@ -268,3 +425,13 @@ def test_a_scene_without_flowers_makes_every_answer_wrong():
 def test_lists_of_different_length_are_refused():
     with pytest.raises(tl.CourseError, match="1 predictions but 0 targets"):
         tl.count_found([answer()], [])
+
+
+@pytest.mark.parametrize("iou", [0, 0.0, -0.5, 1.01, float("nan")])
+def test_an_overlap_of_nothing_is_no_find(iou):
+    with pytest.raises(tl.CourseError, match="iou=.* must be above 0"):
+        tl.count_found([answer(([50, 50, 60, 60], 1, 0.9))], [TRUE], iou=iou)
+
+
+def test_a_perfect_overlap_may_be_asked_for():
+    assert tl.count_found([answer((A, 1, 0.9), ([20, 20, 30, 29], 2, 0.9))], [TRUE], iou=1).found == 1

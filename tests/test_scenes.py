@@ -154,6 +154,24 @@ def test_semantic_mask_says_what_it_needs():
             tl.semantic_mask(target)
 
 
+def test_semantic_mask_of_a_whole_item_says_to_take_it_apart(val):
+    with pytest.raises(tl.CourseError, match=r"a dictionary, not tuple: image, target = scenes\[0\]"):
+        tl.semantic_mask(val[0])
+
+
+@pytest.mark.parametrize("index", [slice(0, 2), [0, 1], "0001", 1.0])
+def test_what_is_no_number_of_a_scene_is_refused(planted, index):
+    with pytest.raises(tl.CourseError, match="is no single scene: take one number"):
+        tl.FlowerScenes(planted)[index]
+
+
+def test_other_whole_numbers_are_numbers_too_and_a_loop_ends(planted):
+    scenes = tl.FlowerScenes(planted)
+    for index in (np.int64(1), torch.tensor(1), -1):
+        assert scenes[index][1]["image_id"] == 1
+    assert [target["image_id"] for _, target in scenes] == [0, 1]
+
+
 def test_an_unknown_split_is_refused(course):
     with pytest.raises(tl.CourseError, match='take "train" or "val"'):
         tl.flower_scenes(course, "test")

@@ -93,6 +93,18 @@ def test_a_head_needs_the_background_and_a_class(classes):
         tl.replace_mask_head(tl.small_lraspp(4, weights=None), classes)
 
 
+@pytest.mark.parametrize("classes", [0, 1, True, "4", None])
+def test_the_number_of_classes_is_looked_at_first(mini, classes):
+    for build in (
+        lambda: tl.segmenter(mini, classes),
+        lambda: tl.segmenter(mini, classes, "lraspp_resnet10"),
+        lambda: tl.small_deeplabv3(classes, weights=None),
+        lambda: tl.small_lraspp(classes, weights=None),
+    ):
+        with pytest.raises(tl.CourseError, match="background counts as one"):
+            build()
+
+
 def test_another_kind_of_network_is_named():
     with pytest.raises(tl.CourseError, match="DeepLabV3, FCN and LR-ASPP, not ResNet"):
         tl.replace_mask_head(models.resnet18(), 4)
@@ -160,6 +172,58 @@ def test_a_loss_that_is_no_number_stops_the_training():
     loader = [(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long))]
     with pytest.raises(tl.CourseError, match="became nan in epoch 1"):
         tl.train_segmenter(model, loader, torch.optim.SGD(model.parameters(), 0.1), 1)
+
+
+def trained(model, loader):
+    return tl.train_segmenter(model, loader, torch.optim.SGD(model.parameters(), 0.1), 1, verbose=False)
+
+
+IMAGES, MAPS = torch.rand(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
+
+
+@pytest.mark.parametrize("number", [-1, 4, 255])
+def test_a_class_that_the_network_does_not_name_is_refused(number):
+    maps = MAPS.clone()
+    maps[0, 0, 0] = number
+    with pytest.raises(tl.CourseError, match=f"class {number}, this network names 0 to 3.*background counts too"):
+        trained(_Two(), [(IMAGES, maps)])
+
+
+def test_pixels_of_minus_100_do_not_count():
+    maps = MAPS.clone()
+    maps[:, :4] = -100
+    assert trained(_Two(), [(IMAGES, maps)])[0] == pytest.approx(1.5 * np.log(4), rel=1e-5)
+    said, true = torch.tensor([[1, 1, 0, 1]]), torch.tensor([[1, 0, 0, -100]])
+    assert tl.class_iou(said, true, 2).tolist() == pytest.approx([1 / 2, 1 / 2])
+
+
+@pytest.mark.parametrize("work", [trained, tl.segment])
+@pytest.mark.parametrize(
+    ("loader", "complaint"),
+    [
+        ([], "The loader yields nothing"),
+        ([([IMAGES[0]], [{"labels": MAPS}])], "stacked images and class maps"),
+        ([IMAGES], "stacked images and class maps"),
+        ([((IMAGES * 255).to(torch.uint8), MAPS)], "images of floats.*not Tensor of torch.uint8"),
+        ([(IMAGES[0], MAPS[0])], "images of floats"),
+        ([(IMAGES, MAPS[:, :4])], "do not fit images"),
+        ([(IMAGES, MAPS[:1])], "do not fit images"),
+        ([(IMAGES, MAPS.float())], "class maps of torch.float32"),
+    ],
+)
+def test_a_batch_of_the_wrong_kind_is_refused(work, loader, complaint):
+    with pytest.raises(tl.CourseError, match=complaint):
+        work(_Two(), loader)
+
+
+def test_an_optimizer_of_another_network_is_refused():
+    with pytest.raises(tl.CourseError, match="none of the model's trainable parameters"):
+        tl.train_segmenter(_Two(), [(IMAGES, MAPS)], torch.optim.SGD(_Two().parameters(), 0.1), 1)
+
+
+def test_deeplab_cannot_train_on_one_image_and_says_why():
+    with pytest.raises(tl.CourseError, match="A training batch of a single image"):
+        trained(tl.small_deeplabv3(2, weights=None), [(torch.rand(1, 3, 64, 64), pairs(1)[0][1][None])])
 
 
 def test_segment_puts_the_modes_back():
@@ -240,6 +304,50 @@ def test_losses_get_a_line_each():
     assert len(tl.plot_losses({"a": [1.0, 0.5], "b": [2.0]}).axes[0].lines) == 2
 
 
+def test_losses_may_be_the_plain_list_of_train_segmenter():
+    model = _Two()
+    losses = tl.train_segmenter(model, [(IMAGES, MAPS)], torch.optim.SGD(model.parameters(), 0.1), 3, verbose=False)
+    (line,) = tl.plot_losses(losses).axes[0].lines
+    assert list(line.get_ydata()) == losses and list(line.get_xdata()) == [1, 2, 3]
+
+
+def box(label):
+    return {"boxes": torch.tensor([[1.0, 1, 5, 5]]), "labels": torch.tensor([label])}
+
+
+@pytest.mark.parametrize("draw", [tl.show_boxes, tl.show_masks])
+@pytest.mark.parametrize(
+    ("number", "classes", "complaint"),
+    [
+        (2, ["background", "daisy"], "class 2 is to be drawn, but classes names only 0 to 1"),
+        (1, ["daisy", "tulip"], "must name the background first"),
+        (0, ["background"], "and at least one kind"),
+        (0, [], "and at least one kind"),
+        (1, "background", "must name the background first"),
+    ],
+)
+def test_names_must_begin_with_the_background_and_reach_far_enough(draw, number, classes, complaint):
+    what = box(number) if draw is tl.show_boxes else torch.full((8, 8), number)
+    with pytest.raises(tl.CourseError, match=complaint):
+        draw([torch.zeros(3, 8, 8)], [what], classes)
+
+
+def test_names_of_torchvisions_weights_begin_with_the_background():
+    names = models.detection.FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
+    ax = tl.show_boxes([torch.zeros(3, 32, 32)], [box(1)], names).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["person"]
+
+
+def test_one_class_beside_the_background_is_enough():
+    figure = tl.show_masks([torch.zeros(3, 8, 8)], [torch.ones(8, 8, dtype=torch.long)], ["background", "a"], alpha=1.0)
+    assert picture(figure.axes[0])[0, 0].tolist() == rgb(outlines.OUTLINE[0])
+
+
+def test_a_map_must_have_the_size_of_its_image():
+    with pytest.raises(tl.CourseError, match=r"shape \(4, 8\) does not fit an image of \(8, 8\) pixels"):
+        tl.show_masks([torch.zeros(3, 8, 8)], [torch.zeros(4, 8, dtype=torch.long)], ["background", "a"])
+
+
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
@@ -251,7 +359,7 @@ def test_losses_get_a_line_each():
             "1 images but 2 titles",
         ),
         (lambda: tl.show_masks([torch.zeros(8, 8)], [torch.zeros(8, 8)], ["background", "a"]), "cannot be shown"),
-        (lambda: tl.show_masks([torch.zeros(3, 8, 8) - 2], [torch.zeros(8, 8)], ["b", "a"]), "are normalised"),
+        (lambda: tl.show_masks([torch.zeros(3, 8, 8) - 2], [torch.zeros(8, 8)], ["background", "a"]), "are normal"),
         (lambda: tl.plot_losses([]), "no epoch was finished"),
         (lambda: tl.plot_losses({"a": []}), "no epoch was finished"),
     ],

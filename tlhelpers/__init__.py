@@ -33,7 +33,8 @@ _NAMES = {
     "lr_finder": "LRSweep lr_sweep",
     "mixing": "MixingCollate loss_floor mix_shares",
     "gradual": "Phase cache_bytes fit_gradually unfreeze_from",
-    "detection": "collate_scenes count_found detect detector replace_box_head small_faster_rcnn train_detector",
+    "detection": "collate_scenes detect detector replace_box_head small_faster_rcnn train_detector",
+    "box_counts": "count_found",
     "segmentation": "class_iou dilate mean_iou replace_mask_head segment segmenter small_deeplabv3 small_lraspp "
     "train_segmenter",
     "explain": "grad_cam show_grad_cam",

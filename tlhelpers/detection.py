@@ -1,4 +1,4 @@
-"""Detection: a network that answers with boxes. A new head for it, the training loop of lesson 08, and an honest count.
+"""Detection: a network that answers with boxes. A new head for it, and the training loop of lesson 08.
 
 torchvision's detectors behave unlike its classifiers: they take a list of images with pixels in 0..1 (and normalise
 them by themselves), in train mode they want the targets as well and return a dictionary of losses, in eval mode they
@@ -8,7 +8,6 @@ return boxes. Class 0 is the background, so three kinds of flowers make num_clas
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,19 +15,20 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
-from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteClassificationHead
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from .backbones import resnet10
 from .downloads import DOWNLOAD_ERRORS, why_download_failed
-from .freezing import preserved_modes, train_mode
+from .freezing import preserved_modes, train_mode, unfreeze
 from .loading import UnpicklingError, load_default
 from .models import device_of
+from .scene_checks import check_labels, check_num_classes, note_optimizer, scene_batches, single_image_explained
 from .session import Course, CourseError
 
 FULL_DETECTOR = "fasterrcnn_resnet50_fpn"
@@ -55,6 +55,7 @@ def small_faster_rcnn(num_classes: int, weights: WeightsEnum | str | None = "DEF
     >>> small_faster_rcnn(4, weights=None).roi_heads.box_predictor.cls_score.out_features
     4
     """
+    check_num_classes(num_classes)
     body, channels = resnet10(weights=weights, norm_layer=FrozenBatchNorm2d), 64
     backbone = BackboneWithFPN(body, {"layer2": "0", "layer3": "1", "layer4": "2"}, [128, 256, 512], channels)
     return FasterRCNN(
@@ -78,17 +79,21 @@ def detector(course: Course, num_classes: int, arch: str | None = None) -> nn.Mo
 
     In full: torchvision's `arch` (default Faster R-CNN with ResNet-50) with its weights from COCO, downloaded once. In
     mini: `small_faster_rcnn`, or, when `arch` is named, that network with random weights, since nothing is downloaded.
-    Raises CourseError when the weights cannot be had, or for a network `replace_box_head` does not know.
+    All of it may learn: torchvision hands out its pretrained ResNet-50 with the stem and the first stage frozen, here
+    they are free (its frozen BatchNorm has no parameters). Use `freeze(model.backbone.body)` for less. Raises
+    CourseError when the weights cannot be had, or for a network `replace_box_head` does not know.
 
     >>> course = Course("mini", torch.device("cpu"), 0, None, None)
     >>> type(detector(course, 4)).__name__
     'FasterRCNN'
     """
+    check_num_classes(num_classes)
     if course.profile == "mini" and arch is None:
         return small_faster_rcnn(num_classes).to(course.device)
     model = network_for(course, arch or FULL_DETECTOR, models.detection)
     if isinstance(model, FasterRCNN):
         model.transform.min_size, model.transform.max_size = (FULL_SIDE,), FULL_SIDE
+    unfreeze(model)
     return replace_box_head(model, num_classes).to(course.device)
 
 
@@ -116,15 +121,16 @@ def replace_box_head(model: nn.Module, num_classes: int) -> nn.Module:
     >>> replace_box_head(small_faster_rcnn(91, weights=None), 4).roi_heads.box_predictor.cls_score
     Linear(in_features=256, out_features=4, bias=True)
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise CourseError(f"num_classes={num_classes!r} must be at least 2: the background counts as one.")
-    if isinstance(model, FasterRCNN):
+    check_num_classes(num_classes)
+    # Mask and Keypoint R-CNN are Faster R-CNNs with one more head, whose classes would no longer fit
+    if isinstance(model, FasterRCNN) and not isinstance(model, (MaskRCNN, KeypointRCNN)):
         width = model.roi_heads.box_predictor.cls_score.in_features
         model.roi_heads.box_predictor = FastRCNNPredictor(width, num_classes).to(device_of(model))
     elif isinstance(model, SSD) and isinstance(model.head.classification_head, SSDLiteClassificationHead):
         branches = model.head.classification_head.module_list  # one for each feature map: depthwise block, 1 x 1
         channels = [branch[1].in_channels for branch in branches]
-        anchors, norm = model.anchor_generator.num_anchors_per_location(), partial(nn.BatchNorm2d, eps=1e-3)
+        anchors = model.anchor_generator.num_anchors_per_location()
+        norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.03)  # as in the rest of torchvision's network
         new = SSDLiteClassificationHead(channels, anchors, num_classes, norm)
         model.head.classification_head = new.to(device_of(model))
     else:
@@ -143,18 +149,22 @@ def train_detector(
     """Train for some epochs and return one dictionary per epoch: each of the detector's losses, and their sum "loss".
 
     The means are over the scenes. Frozen parts stay in eval mode; `scheduler` steps after every batch. Raises
-    CourseError when a loss is no finite number.
+    CourseError when a loss is no finite number, for a loader that gives nothing or stacked images, for labels that the
+    head does not know, and for an optimizer that holds nothing of the model.
 
-    >>> parameters = [nn.Parameter(torch.zeros(1))]
-    >>> train_detector(nn.Identity(), [], torch.optim.SGD(parameters, 0.1), epochs=0)
+    >>> model = nn.Linear(2, 1)
+    >>> train_detector(model, [], torch.optim.SGD(model.parameters(), 0.1), epochs=0)
     []
     """
+    note_optimizer(model, optimizer)
     device, history = device_of(model), []
     for epoch in range(1, epochs + 1):
         train_mode(model)
         sums, scenes = {}, 0
-        for images, targets in loader:
-            losses = model([image.to(device) for image in images], [_on(target, device) for target in targets])
+        for images, targets in scene_batches(loader):
+            check_labels(model, targets)
+            with single_image_explained():
+                losses = model([image.to(device) for image in images], [_on(target, device) for target in targets])
             loss = sum(losses.values())
             if not torch.isfinite(loss):
                 raise CourseError(f"the loss became {loss.item()} in epoch {epoch}: try a tenth of the learning rate.")
@@ -166,7 +176,7 @@ def train_detector(
             scenes += len(images)
             for name, value in {**losses, "loss": loss}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(images)
-        history.append({name: value / max(scenes, 1) for name, value in sums.items()})
+        history.append({name: value / scenes for name, value in sums.items()})
         if verbose:
             print(f"epoch {epoch:2}/{epochs}  " + "  ".join(f"{k} {v:.3f}" for k, v in history[-1].items()))
     return history
@@ -181,67 +191,18 @@ def detect(model: nn.Module, loader: Iterable) -> tuple[list[dict[str, Tensor]],
     """Return (predictions, targets) of all scenes, on the CPU; the model's modes are put back.
 
     A prediction holds `boxes` (n, 4) as x0, y0, x1, y1 in pixels, `labels` (n,) and `scores` (n,), the best first.
+    Raises CourseError for a loader that gives nothing, stacked images, or images that are no floats.
 
-    >>> detect(nn.Identity(), [])
-    ([], [])
+    >>> class Nothing(nn.Module):
+    ...     def forward(self, images): return [{"boxes": torch.zeros(0, 4)} for _ in images]
+    >>> detect(Nothing(), [([torch.rand(3, 8, 8)], [{"image_id": 7}])])
+    ([{'boxes': tensor([], size=(0, 4))}], [{'image_id': 7}])
     """
     device, predictions, truth = device_of(model), [], []
     with preserved_modes(model):
         model.eval()
-        for images, targets in loader:
+        for images, targets in scene_batches(loader):
             found = model([image.to(device) for image in images])
             predictions += [_on(prediction, torch.device("cpu")) for prediction in found]
             truth += list(targets)
     return predictions, truth
-
-
-@dataclass(frozen=True)
-class Found:
-    """A count of boxes: how many of the true ones were `found`, out of how many, and how many answers were `wrong`."""
-
-    found: int
-    of: int
-    wrong: int
-
-    @property
-    def recall(self) -> float:
-        """The share of the true boxes that was found."""
-        return self.found / self.of if self.of else float("nan")
-
-    @property
-    def precision(self) -> float:
-        """The share of the answers that is right."""
-        return self.found / (self.found + self.wrong) if self.found + self.wrong else float("nan")
-
-    def __str__(self) -> str:
-        return f"{self.found} of {self.of} found ({self.recall:.0%}), {self.wrong} wrong"
-
-
-def count_found(predictions: Sequence[dict], targets: Sequence[dict], iou: float = 0.5, score: float = 0.5) -> Found:
-    """Count the true boxes that got an answer of their class overlapping by at least `iou`, each answer used once.
-
-    Answers with less than `score` are left out. The best answers choose first; a second answer on the same flower is
-    wrong. (A share at one threshold: COCO's average precision goes over many, arXiv 1405.0312.)
-
-    >>> box, one = torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([1])
-    >>> twice = {"boxes": box.repeat(2, 1), "labels": one.repeat(2), "scores": torch.tensor([0.9, 0.8])}
-    >>> print(count_found([twice], [{"boxes": box, "labels": one}]))
-    1 of 1 found (100%), 1 wrong
-    """
-    if len(predictions) != len(targets):
-        raise CourseError(f"{len(predictions)} predictions but {len(targets)} targets: one each for every scene.")
-    found = wrong = of = 0
-    for prediction, target in zip(predictions, targets, strict=True):
-        of += len(target["labels"])
-        free = torch.ones(len(target["labels"]), dtype=torch.bool)
-        for row in prediction["scores"].argsort(descending=True).tolist():
-            if prediction["scores"][row] < score:
-                continue
-            overlap = box_iou(prediction["boxes"][row : row + 1].float(), target["boxes"].float())[0]
-            overlap = overlap * (free & (target["labels"] == prediction["labels"][row]))
-            if len(overlap) and overlap.max() >= iou:
-                free[overlap.argmax()] = False
-                found += 1
-            else:
-                wrong += 1
-    return Found(found, of, wrong)

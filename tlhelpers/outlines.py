@@ -44,6 +44,21 @@ def _figure(count: int, titles: Sequence[Any] | None, ncols: int) -> tuple[Figur
     return figure, axes, labels
 
 
+def _check_classes(classes: Sequence[str], numbers: Tensor) -> None:
+    """The names must begin with the background's, and reach as far as the numbers that are drawn."""
+    names = [] if isinstance(classes, str) else list(classes)
+    if len(names) < 2 or "background" not in names[0].lower():
+        raise CourseError(
+            f"classes={classes!r} must name the background first and at least one kind: "
+            '["background", "daisy"], or tl.scene_classes.'
+        )
+    if len(numbers) and numbers.max() >= len(names):
+        raise CourseError(
+            f"class {int(numbers.max())} is to be drawn, but classes names only 0 to {len(names) - 1}: "
+            "give all names, the background first."
+        )
+
+
 def show_boxes(
     images: Sequence[Any],
     targets: Sequence[dict],
@@ -54,7 +69,8 @@ def show_boxes(
 ) -> Figure:
     """Draw boxes with their class on images (3, H, W): true ones (targets), or predictions, those of at least `score`.
 
-    `classes` names all classes, the background at place 0, as `scene_classes` does.
+    `classes` names all classes, the background at place 0, as `scene_classes` does. Raises CourseError when it does
+    not, or for a label without a name.
 
     >>> target = {"boxes": torch.tensor([[2.0, 2.0, 20.0, 30.0]]), "labels": torch.tensor([1])}
     >>> len(show_boxes([torch.rand(3, 32, 32)], [target], ["background", "daisy"]).axes)
@@ -70,6 +86,7 @@ def show_boxes(
                 target["scores"] >= score if "scores" in target else torch.ones(len(target["boxes"]), dtype=torch.bool)
             )
             boxes, numbers = target["boxes"].detach().cpu()[kept.cpu()], target["labels"].detach().cpu()[kept.cpu()]
+            _check_classes(classes, numbers)
             colours = [OUTLINE[(n - 1) % len(OUTLINE)] for n in numbers.tolist()]
             if len(boxes):
                 large = draw_bounding_boxes(large, boxes.as_subclass(Tensor) * ENLARGE, colors=colours, width=ENLARGE)
@@ -95,7 +112,8 @@ def show_masks(
 ) -> Figure:
     """Colour every pixel of the images (3, H, W) by its class in `maps` (H, W), except class 0, the background.
 
-    `classes` names all classes, the background at place 0; a legend says which colour is which.
+    `classes` names all classes, the background at place 0; a legend says which colour is which. Raises CourseError
+    when it does not, for a class without a name, and for a map of another size than its image.
 
     >>> class_map = torch.zeros(32, 32, dtype=torch.long); class_map[8:20, 8:20] = 1
     >>> len(show_masks([torch.rand(3, 32, 32)], [class_map], ["background", "daisy"]).axes)
@@ -107,8 +125,16 @@ def show_masks(
         figure, axes, labels = _figure(len(images), titles, ncols)
         colours = [OUTLINE[i % len(OUTLINE)] for i in range(len(classes) - 1)]
         for ax, image, class_map, label in zip(axes, images, maps, labels, strict=False):
-            masks = torch.stack([class_map.cpu() == number for number in range(1, len(classes))])
-            picture = draw_segmentation_masks(_pixels(image), masks, alpha=alpha, colors=colours)
+            pixels, class_map = _pixels(image), class_map.cpu()
+            _check_classes(classes, class_map.flatten())
+            height_width = tuple(pixels.shape[1:])
+            if class_map.shape != height_width:
+                raise CourseError(
+                    f"a map of shape {tuple(class_map.shape)} does not fit an image of {height_width} pixels: "
+                    "resize both together, as v2.Resize(...)(image, target) does."
+                )
+            masks = torch.stack([class_map == number for number in range(1, len(classes))])
+            picture = draw_segmentation_masks(pixels, masks, alpha=alpha, colors=colours)
             ax.imshow(picture.permute(1, 2, 0).numpy())
             ax.set_title(label, fontsize=8)
         patches = [Patch(color=colour, label=name) for colour, name in zip(colours, classes[1:], strict=True)]
@@ -116,15 +142,18 @@ def show_masks(
     return figure
 
 
-def plot_losses(losses: Sequence[dict[str, float]] | dict[str, Sequence[float]]) -> Figure:
-    """Plot losses by epoch: what `train_detector` returns (a line per part), or {name: losses by epoch}.
+def plot_losses(losses: Sequence[dict[str, float]] | Sequence[float] | dict[str, Sequence[float]]) -> Figure:
+    """Plot losses by epoch: what `train_detector` (a line per part) or `train_segmenter` returns, or {name: losses}.
 
     >>> len(plot_losses([{"box": 2.0, "loss": 3.0}, {"box": 1.0, "loss": 1.5}]).axes[0].lines)
     2
     """
-    runs = (
-        losses if isinstance(losses, dict) else {k: [row[k] for row in losses] for k in (losses[0] if losses else ())}
-    )
+    if isinstance(losses, dict):
+        runs = losses
+    elif len(losses) and isinstance(losses[0], dict):
+        runs = {name: [row[name] for row in losses] for name in losses[0]}
+    else:
+        runs = {"loss": losses}
     if not runs or not any(len(values) for values in runs.values()):
         raise CourseError("there is nothing to plot: no epoch was finished.")
     with plt.rc_context(STYLE):

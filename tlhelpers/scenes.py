@@ -7,6 +7,7 @@ which pixel value 0 is the meadow and k the k-th flower. https://pytorch.org/tut
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ class FlowerScenes(Dataset):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
+        try:
+            index = operator.index(index)
+        except TypeError as error:
+            raise CourseError(
+                f"scenes[{index!r}] is no single scene: take one number, scenes[0], or several: "
+                "[scenes[i] for i in range(2)]."
+            ) from error
         name, labels = self.names[index], self.labels[index]
         image = tv_tensors.Image(load_image(self.folder / "images" / f"{name}.jpg"))
         file = self.folder / "masks" / f"{name}.png"
@@ -132,12 +140,17 @@ def semantic_mask(target: dict[str, Any]) -> torch.Tensor:
     """Return the class of every pixel, int64 (H, W), 0 for the background: what a segmentation network learns from.
 
     `target` holds `labels` (N,) and `masks` (N, H, W) as `FlowerScenes` gives them. Where masks overlap, the later one
-    counts. Raises CourseError when the two are missing or their numbers differ.
+    counts. Raises CourseError when the two are missing or their numbers differ, or for a whole item.
 
     >>> target = {"labels": torch.tensor([3, 1]), "masks": torch.tensor([[[1, 1, 0]], [[0, 1, 0]]])}
     >>> semantic_mask(target).tolist()
     [[3, 1, 0]]
     """
+    if not isinstance(target, dict):
+        raise CourseError(
+            f"semantic_mask needs the target, a dictionary, not {type(target).__name__}: "
+            "image, target = scenes[0], then tl.semantic_mask(target)."
+        )
     labels, masks = target.get("labels"), target.get("masks")
     if labels is None or masks is None or masks.ndim != 3 or len(labels) != len(masks):
         raise CourseError("semantic_mask needs target['labels'] (N,) and target['masks'] (N, H, W) of the same N.")

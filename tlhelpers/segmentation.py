@@ -24,6 +24,7 @@ from .backbones import resnet10
 from .detection import network_for
 from .freezing import preserved_modes, train_mode
 from .models import device_of
+from .scene_checks import IGNORED, check_map, check_num_classes, map_batches, note_optimizer, single_image_explained
 from .session import Course, CourseError
 
 FULL_SEGMENTER = "deeplabv3_resnet50"
@@ -56,6 +57,7 @@ def small_deeplabv3(num_classes: int, weights: WeightsEnum | str | None = "DEFAU
     >>> small_deeplabv3(4, weights=None).eval()(torch.zeros(1, 3, 128, 128))["out"].shape
     torch.Size([1, 4, 128, 128])
     """
+    check_num_classes(num_classes)
     body = resnet10(weights=weights)
     dilate(body.layer3, 2)
     head = nn.Sequential(ASPP(256, [2, 4, 6], out_channels=64), nn.Conv2d(64, num_classes, 1))
@@ -70,6 +72,7 @@ def small_lraspp(num_classes: int, weights: WeightsEnum | str | None = "DEFAULT"
     >>> small_lraspp(4, weights=None).eval()(torch.zeros(1, 3, 128, 128))["out"].shape
     torch.Size([1, 4, 128, 128])
     """
+    check_num_classes(num_classes)
     body = IntermediateLayerGetter(resnet10(weights=weights), {"layer2": "low", "layer3": "high"})
     return LRASPP(body, low_channels=128, high_channels=256, num_classes=num_classes)
 
@@ -89,6 +92,7 @@ def segmenter(course: Course, num_classes: int, arch: str | None = None) -> nn.M
     >>> type(segmenter(course, 4, "lraspp_resnet10")).__name__
     'LRASPP'
     """
+    check_num_classes(num_classes)
     arch = arch or course.pick(mini="deeplabv3_resnet10", full=FULL_SEGMENTER)
     if arch in SMALL:
         return SMALL[arch](num_classes).to(course.device)
@@ -104,8 +108,7 @@ def replace_mask_head(model: nn.Module, num_classes: int) -> nn.Module:
     >>> replace_mask_head(small_lraspp(21, weights=None), 4).classifier.low_classifier.out_channels
     4
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise CourseError(f"num_classes={num_classes!r} must be at least 2: the background counts as one.")
+    check_num_classes(num_classes)
     if isinstance(model, LRASPP):
         head = model.classifier
         for name in ("low_classifier", "high_classifier"):
@@ -136,18 +139,25 @@ def train_segmenter(
 ) -> list[float]:
     """Train for some epochs and return the mean loss of each: cross-entropy over pixels, plus half of it for "aux".
 
-    The loader gives images (N, 3, H, W), normalised, and maps of class numbers (N, H, W). Frozen parts stay in eval
-    mode; `scheduler` steps after every batch. Raises CourseError when the loss is no finite number.
+    The loader gives images (N, 3, H, W), normalised, and maps of class numbers (N, H, W); a pixel of class -100 does
+    not count. Frozen parts stay in eval mode; `scheduler` steps after every batch. Raises CourseError when the loss is
+    no finite number, for a loader that gives nothing or something else, for classes that the network does not name, for
+    an optimizer that holds nothing of the model, and for a batch of one image where BatchNorm cannot train on it.
 
-    >>> train_segmenter(nn.Identity(), [], torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), epochs=0)
+    >>> model = nn.Linear(2, 1)
+    >>> train_segmenter(model, [], torch.optim.SGD(model.parameters(), 0.1), epochs=0)
     []
     """
+    note_optimizer(model, optimizer)
     device, history = device_of(model), []
     for epoch in range(1, epochs + 1):
         train_mode(model)
         total, images_seen = 0.0, 0
-        for images, maps in loader:
-            scores, maps = model(images.to(device)), maps.to(device)
+        for images, maps in map_batches(loader):
+            with single_image_explained():
+                scores = model(images.to(device))
+            check_map(maps, scores["out"].shape[1])  # before the maps go to the GPU
+            maps = maps.to(device)
             loss = loss_fn(scores["out"], maps)
             if "aux" in scores:
                 loss = loss + 0.5 * loss_fn(scores["aux"], maps)
@@ -159,7 +169,7 @@ def train_segmenter(
             if scheduler is not None:
                 scheduler.step()
             total, images_seen = total + loss.item() * len(images), images_seen + len(images)
-        history.append(total / max(images_seen, 1))
+        history.append(total / images_seen)
         if verbose:
             print(f"epoch {epoch:2}/{epochs}  loss {history[-1]:.3f}")
     return history
@@ -169,6 +179,8 @@ def train_segmenter(
 def segment(model: nn.Module, loader: Iterable) -> tuple[Tensor, Tensor]:
     """Return (predicted, true) class numbers of every pixel, both (N, H, W), on the CPU; modes are put back.
 
+    Raises CourseError for a loader that gives nothing, or no images (N, 3, H, W) of floats with maps of their size.
+
     >>> class Zeros(nn.Module):
     ...     def forward(self, images): return {"out": torch.zeros(len(images), 4, 8, 8)}
     >>> segment(Zeros(), [(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long))])[0].shape
@@ -177,16 +189,17 @@ def segment(model: nn.Module, loader: Iterable) -> tuple[Tensor, Tensor]:
     device, predicted, true = device_of(model), [], []
     with preserved_modes(model):
         model.eval()
-        for images, maps in loader:
+        for images, maps in map_batches(loader):
             predicted.append(model(images.to(device))["out"].argmax(dim=1).cpu())
-            true.append(maps)
+            true.append(maps.cpu())
     return torch.cat(predicted), torch.cat(true)
 
 
 def class_iou(predicted: Tensor, true: Tensor, num_classes: int) -> Tensor:
     """Return the IoU of each class over all pixels of all images: where both agree, by where either says so.
 
-    Shape (num_classes,), nan for a class that occurs in neither. (Pascal VOC's measure, Everingham et al. 2010.)
+    Shape (num_classes,), nan for a class that occurs in neither. Pixels whose true class is -100
+    do not count. (Pascal VOC's measure, Everingham et al. 2010.)
 
     >>> class_iou(torch.tensor([[0, 1], [1, 1]]), torch.tensor([[0, 0], [1, 1]]), 2)
     tensor([0.5000, 0.6667])
@@ -195,7 +208,7 @@ def class_iou(predicted: Tensor, true: Tensor, num_classes: int) -> Tensor:
         raise CourseError(f"maps of shapes {tuple(predicted.shape)} and {tuple(true.shape)} cannot be compared.")
     rows = []
     for number in range(num_classes):
-        said, is_so = predicted == number, true == number
+        said, is_so = (predicted == number) & (true != IGNORED), true == number
         rows.append((said & is_so).sum() / (said | is_so).sum())
     return torch.stack(rows)
 
