@@ -64,7 +64,10 @@ def corners(seed: int) -> dict:
 
 
 def held_out(seed: int) -> dict:
-    """R3 and R2: one network, 120 images it never saw, and the figures that three ways of measuring give."""
+    """R3 and R2: one network, 120 images it was not trained on, and the figures that three ways of measuring give.
+
+    Half of the 120 chose the epoch. That does not matter here: the ways are compared with each other.
+    """
     import torch
     from torch.nn import functional as F
     from torchvision.transforms import v2
@@ -135,16 +138,21 @@ def test_chooses(seed: int) -> dict:
     made = setup(seed, "unused")
     everything, test = (tl.cache_images(tl.stl10(made.course, split)) for split in ("train", "test"))
     parts = tl.stratified_split(everything.targets, (0.8, 0.2), seed)
-    weights = tl.VGG9_BN_Weights.DEFAULT
-    loaders = recipe.loaders(made, everything, parts, test, *tl.from_weights(weights)[1:])
-    curves = []
-    for measured_on in loaders[1:]:  # the same training twice: what is measured in between does not change it
-        model, optimizer = recipe.network(made, len(everything.classes), whole=False)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
-        options = dict(epochs=20, optimizer=optimizer, scheduler=scheduler, verbose=False)
-        curves.append(tl.fit(model, loaders[0], measured_on, **options))
-    on_val, on_test = curves
-    return rounded({"honest": on_test.val_accuracy[on_val.best_epoch - 1], "chosen by test": max(on_test.val_accuracy)})
+    statistics = tl.from_weights(tl.VGG9_BN_Weights.DEFAULT)[1:]
+    train_loader, val_loader, test_loader = recipe.loaders(made, everything, parts, test, *statistics)
+    model, optimizer = recipe.network(made, len(everything.classes), whole=False)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    options = dict(epochs=1, optimizer=optimizer, scheduler=scheduler, verbose=False)
+    on_val, on_test = [], []
+    for _ in range(20):  # one training, measured on both after every epoch
+        on_val.append(tl.fit(model, train_loader, val_loader, **options).val_accuracy[0])
+        on_test.append(tl.evaluate(model, test_loader).accuracy)
+    return rounded(chosen_by_both(on_val, on_test))
+
+
+def chosen_by_both(on_val: list[float], on_test: list[float]) -> dict:
+    """The test accuracy at the first of the epochs that are best in validation, and at the best epoch of the test."""
+    return {"honest": on_test[on_val.index(max(on_val))], "chosen by test": max(on_test)}
 
 
 QUIRKS = {"corners": corners, "held out": held_out, "list splitting": list_splitting, "test chooses": test_chooses}
@@ -267,7 +275,8 @@ def _held_out(runs: dict) -> str:
     ]
     spread = 100 * max(b - a for a, b in zip(low, high, strict=True))
     lines = [
-        f"Measured, one network per seed after 10 epochs, 120 images it never saw, {_seeds(clean)}.",
+        "Measured, one network per seed after 10 epochs, on 120 images it was not trained on",
+        f"(half of them chose the epoch), {_seeds(clean)}.",
         f"Accuracy on the images as they are: {mean_and_spread(clean)} %. On augmented ones:",
         f"{mean_and_spread(looks)} %, and five looks with the same weights differ by up to {spread:.1f} points.",
         f"The loss over samples: {losses[0]:.4f}. The mean of batch means: {losses[1]:.4f}. The batch",
@@ -289,8 +298,8 @@ def _test_chooses(runs: dict) -> str:
     gap = [100 * (b - a) for a, b in zip(honest, chosen, strict=True)]
     lines = [
         f"Measured, new layer only, 20 epochs, {_seeds(gap)}: test accuracy {mean_and_spread(honest)} % at the",
-        f"epoch that validation chooses, {mean_and_spread(chosen)} % at the epoch that the test chooses. The gain of",
-        f"{mean(gap):.1f} points is no skill.",
+        f"epoch of the best validation accuracy, {mean_and_spread(chosen)} % at the epoch of the best test accuracy.",
+        f"The gain of {mean(gap):.1f} points is no skill.",
     ]
     return "\n".join(lines)
 

@@ -154,6 +154,25 @@ def test_a_folder_with_train_and_val_is_taken_as_it_is_split(mini, tmp_path):
         common.three_parts(Setup(mini, tmp_path, tmp_path / "insects"))
 
 
+def test_a_folder_with_one_class_is_refused(tmp_path, capsys):
+    data = plant_folder(tmp_path / "data", ["ants"], 10)
+    assert main(["R3", "--profile", "mini", "--data", str(data), "--epochs", "1", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out
+    assert f"--data {data} holds one class only, ants: add a folder" in said and "Test accuracy" not in said
+
+
+def test_too_few_images_are_named_by_folder_and_class(mini, tmp_path):
+    data = plant_folder(tmp_path / "data", ["ants", "bees"], 3)
+    assert [len(part) for part in common.three_parts(Setup(mini, tmp_path, data))] == [2, 2, 2]
+    (data / "bees" / "2.png").unlink()
+    with pytest.raises(tl.CourseError, match=rf"--data {re.escape(str(data))}: the class bees has 2 .* at least 3"):
+        common.three_parts(Setup(mini, tmp_path, data))
+    for split in ("train", "val"):
+        plant_folder(tmp_path / "split" / split, ["ants", "bees"], 1)
+    with pytest.raises(tl.CourseError, match=r"--data .*val: the class ants has 1 .* at least 2"):
+        common.three_parts(Setup(mini, tmp_path, tmp_path / "split"))
+
+
 def test_validation_is_never_augmented_by_the_training_transform(mini, tmp_path):
     from torchvision.transforms import v2
 
@@ -278,7 +297,7 @@ def test_r1_runs_every_strategy_and_tests_the_chosen_one_once(tmp_path, capsys, 
     assert "26 images to train, 26 to choose by, 26 to test, 26 classes" in said
     assert said.count("The test split is used here, once") == 1 and said.count("Test accuracy") == 1
     assert sorted(results) == sorted([f"val_accuracy, {name}" for name in r1_strategies.STRATEGIES] + ["test_accuracy"])
-    assert said.count("phase ") == 3
+    assert said.count("phase ") == 3 and "3 here, where the other strategies have 1." in said
     per_layer = optimizers[2]  # fit_gradually calls its own fit
     assert [group["max_lr"] for group in per_layer.param_groups] == list(r1_strategies.RATES.values())
     assert is_picture(tmp_path / "out" / "strategies.png")
@@ -309,6 +328,8 @@ def test_r4_trains_classifier_6_or_all_layers(tmp_path, random_vgg, capsys):
     model, optimizer = r4_vgg_on_stl10.network(setup, 10, whole=False)
     held = sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
     assert held == 512 * 10 + 10 == tl.count_parameters(model)[1]
+    tl.train_mode(model)  # as the page says: between frozen layers no dropout, before the new one
+    assert [layer.training for layer in model.classifier if isinstance(layer, nn.Dropout)] == [False, True]
     model, optimizer = r4_vgg_on_stl10.network(setup, 10, whole=True)
     held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     assert len({id(parameter) for parameter in held}) == len(held) == len(list(model.parameters()))
@@ -390,6 +411,18 @@ def test_the_tables_come_from_the_runs():
     both = {f"{part}_accuracy, {name}": 0.5 for part in ("val", "test") for name in ("new layer only", "all layers")}
     both |= {f"{part}_accuracy, new layer only, own statistics": 0.48 for part in ("val", "test")} | {"seconds": 9.0}
     assert "by seed: -2.0." in measure_recipes.tables({"R4, seed 0": both}, "")["R4"]
+
+
+def test_both_choices_are_made_by_accuracy_on_the_curves_of_one_training():
+    curves = [0.3, 0.5, 0.5, 0.4], [0.2, 0.3, 0.6, 0.7]
+    assert measure_recipes.chosen_by_both(*curves) == {"honest": 0.3, "chosen by test": 0.7}
+    assert measure_recipes.chosen_by_both([0.1, 0.9], [0.4, 0.8]) == {"honest": 0.8, "chosen by test": 0.8}
+
+
+def test_the_sentence_about_the_choosing_test_gives_means_over_seeds():
+    runs = {f"quirk test chooses, seed {i}": {"honest": 0.4, "chosen by test": 0.42 + 0.02 * i} for i in range(2)}
+    said = " ".join(measure_recipes.tables(runs, "")["test chooses"].split())
+    assert "2 seeds: test accuracy 40.0 ± 0.0 %" in said and "43.0 ± 1.4 %" in said and "gain of 3.0 points" in said
 
 
 def test_the_page_names_every_recipe_and_links_to_files_that_exist():

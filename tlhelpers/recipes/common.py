@@ -103,7 +103,7 @@ def three_parts(setup: Setup, classes: Sequence[str] | None = None) -> list[Imag
     """
     seed = setup.course.seed
     if setup.data is not None and all((setup.data / name).is_dir() for name in ("train", "val")):
-        train, held_out = (folder_of_pictures(setup.data / name) for name in ("train", "val"))
+        train, held_out = folder_of_pictures(setup.data / "train"), folder_of_pictures(setup.data / "val", least=2)
         if train.classes != held_out.classes:
             raise CourseError(
                 f"--data {setup.data}: train/ holds the classes {', '.join(train.classes)}, val/ holds "
@@ -112,21 +112,30 @@ def three_parts(setup: Setup, classes: Sequence[str] | None = None) -> list[Imag
         halves = stratified_split(held_out.targets, (0.5, 0.5), seed)
         parts = [train, *(held_out.part(half) for half in halves)]
     else:
-        everything = folder_of_pictures(setup.data) if setup.data is not None else _five(setup.course)
+        everything = folder_of_pictures(setup.data, least=3) if setup.data is not None else _five(setup.course)
         if classes is not None and setup.data is None:
             everything = everything.only(classes)
         parts = [everything.part(part) for part in stratified_split(everything.targets, (0.8, 0.1, 0.1), seed)]
     return [kept_in_memory(setup.course, part) for part in parts]
 
 
-def folder_of_pictures(folder: Path) -> Pictures:
-    """Return the images of a folder that holds one folder per class.
+def folder_of_pictures(folder: Path, least: int = 1) -> Pictures:
+    """Return the images of a folder that holds one folder per class: two classes or more, each with `least` images.
 
     >>> from tlhelpers.session import data_dir
     >>> len(folder_of_pictures(data_dir() / "mini" / "microscopy"))
     720
     """
     found = image_folder(folder)
+    if len(found.classes) < 2:
+        raise CourseError(
+            f"--data {folder} holds one class only, {found.classes[0]}: add a folder with the images of a second class."
+        )
+    for number, name in enumerate(found.classes):
+        if (count := found.targets.count(number)) < least:
+            raise CourseError(
+                f"--data {folder}: the class {name} has {count} images, too few to split: it needs at least {least}."
+            )
     return Pictures([file for file, _ in found.samples], found.targets, found.classes)
 
 

@@ -145,6 +145,8 @@ def all_layers(lesson: Lesson) -> tuple:
 def gradual(lesson: Lesson) -> tuple:
     """(c) The head, then layer4 as well, then all: a new optimizer for each phase, none is added to."""
     model, weights, loaders = resnet(lesson)
+    if lesson.epochs < 3:
+        print(f"Three phases need three epochs: 3 here, where the other strategies have {lesson.epochs}.")
     quarter = max(1, lesson.epochs // 4)
     rest = max(1, lesson.epochs - 2 * quarter)
     phases = [tl.Phase("head", quarter, 1e-3), tl.Phase("layer4", quarter, 1e-4), tl.Phase("stem", rest, 1e-5)]
