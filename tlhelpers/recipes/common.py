@@ -120,7 +120,7 @@ def three_parts(setup: Setup, classes: Sequence[str] | None = None) -> list[Imag
 
 
 def folder_of_pictures(folder: Path, least: int = 1) -> Pictures:
-    """Return the images of a folder that holds one folder per class: two classes or more, each with `least` images.
+    """Return the images of a folder that holds a folder per class: at least two, each with `least` images.
 
     >>> from tlhelpers.session import data_dir
     >>> len(folder_of_pictures(data_dir() / "mini" / "microscopy"))
