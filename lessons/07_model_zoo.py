@@ -202,7 +202,8 @@ with torch.no_grad():
 # after it, on others you hardly see it. The rest need not agree either: whatever else runs on the computer shows. So a
 # stopwatch for networks warms up first, waits for the GPU, repeats, and is believed to ten or twenty per cent at best.
 #
-# `tl.images_per_second` does that. With `backward=True` it adds the gradients of all weights, as in training.
+# `tl.images_per_second` does that, and of its passes the fastest counts: other programs can only slow one down. With
+# `backward=True` it adds the gradients of all weights, as in training.
 
 # %%
 for backward in (False, True):

@@ -245,7 +245,9 @@ def exercises_are_whole(notebook, solved) -> list[str]:
 
 
 def leaves_the_environment_alone(notebook, solved) -> list[str]:
-    pattern = re.compile(r"^\s*[!%]|pip install|pretrained\s*=\s*True|os\.system", re.MULTILINE)
+    # torchvision's old way to ask for weights; in timm it is the way
+    old = r"^(?!.*\btimm\.).*pretrained\s*=\s*True"
+    pattern = re.compile(rf"^\s*[!%]|pip install|{old}|os\.system", re.MULTILINE)
     return [f"magic, install or old call: {title(c)}" for c in code_cells(notebook) if pattern.search(c.source)]
 
 

@@ -172,6 +172,21 @@ FACTS = {
         ("random weights 25% of the brightness", "30, 31 and, for random weights, 25 %"),
         ("no flower.jpg anthurium 83.8%", "an anthurium, with 84 %"),
     ],
+    "07": [
+        ("1,728 weights x 50,176 places = 86,704,128 MACs", "1,728 weights and 86,704,128 MACs"),
+        ("4,096,000 weights x 1 places = 4,096,000 MACs", "one linear layer with 4,096,000 of both"),
+        ("own validation accuracy 45.0%", "45.0 against 44.0 %"),
+        ("the weights' validation accuracy 44.0%", "45.0 against 44.0 %"),
+        ("random resnet10 16.8 26.5 80.5 20.4", "random weights still reach 80.5 % on the five flowers"),
+        ("resnet10 61.4 43.0 99.3 54.7", "`resnet10` is first on all four targets"),
+    ],
+    "08": [
+        ("background 82.1%", "82.1 % of the pixels of section 1"),
+        ("all meadow accuracy 77.8% mIoU 0.19", "an mIoU of 0.19 in section 7"),
+        ("10 pixels to the right: IoU 0.60", "a quarter of the width beside it, 0.60"),
+        ("score 0.5, IoU 0.5 : 83 of 100 found (83%), 13 wrong", "83 of 100 found and 13 wrong at score 0.5"),
+        ("score 0.9, IoU 0.5 : 40 of 100 found (40%), 2 wrong", "40 and 2 at 0.9"),
+    ],
 }
 
 

@@ -1,8 +1,8 @@
 """The three bundled backbones, under torchvision's own model API.
 
-``resnet10``, ``efficientnet_mini`` and ``vgg9_bn`` are built from torchvision's own classes, have a ``WeightsEnum`` like
-every torchvision model and are registered by name, so a lesson calls them as it would call ``resnet18``. Their weights
-were trained by ``data/pretrain.py`` on drawn images only; the files lie in the course's data folder, nothing is
+``resnet10``, ``efficientnet_mini`` and ``vgg9_bn`` are built from torchvision's own classes, have a ``WeightsEnum``
+like every torchvision model and are registered by name, so a lesson calls them as it would call ``resnet18``. Their
+weights were trained by ``data/pretrain.py`` on drawn images only; the files lie in the course's data folder, nothing is
 downloaded.
 
 >>> from torchvision import models
