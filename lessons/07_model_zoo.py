@@ -42,7 +42,7 @@ course = tl.start(seed=0)
 # To look at networks we need no weights, and not even memory: on the device `"meta"` a tensor has a shape and nothing
 # else. **Predict:** VGG16 has 138 million parameters in 16 layers. Which layers hold most of them?
 
-# %% tags=["type-along"] say="VGG16 on the device meta: its classifier, and the size of each stage"
+# %%
 # NBVAL_CHECK_OUTPUT
 import torch
 from torch import nn
@@ -61,7 +61,7 @@ print(vgg16.classifier)
 # The last layer is number 6 of `classifier`. Here is the same search for nine networks; `tl.blueprint(name)` is our two
 # lines with `meta`. **Predict:** how many of them call their head `fc`?
 
-# %%
+# %% tags=["type-along"] say="the last layer of each of the nine networks, and where it hangs"
 # NBVAL_CHECK_OUTPUT
 for name in tl.FAMILIES:
     network = tl.blueprint(name)
@@ -89,7 +89,7 @@ for name in tl.FAMILIES:
 # weights (about 1.3 GB, fetched once). In `mini` the weights are random: whatever a head
 # learns from them is worth nothing, and we only look whether the moves *work*: one step on five images.
 
-# %% tags=["type-along"] say="each of the nine networks: new head, freeze all but the head, one step"
+# %%
 import gc
 
 import torch.nn.functional as F
@@ -205,7 +205,7 @@ with torch.no_grad():
 # `tl.images_per_second` does that, and of its passes the fastest counts: other programs can only slow one down. With
 # `backward=True` it adds the gradients of all weights, as in training.
 
-# %%
+# %% tags=["type-along"] say="images a second of resnet, forward and with backward"
 for backward in (False, True):
     speed = tl.images_per_second(resnet, noise, backward=backward)
     print(f"{'forward and backward' if backward else 'forward':21} {speed:6.1f} images a second")
@@ -353,7 +353,7 @@ plt.show()
 # Many recipes for STL-10 normalise with its own mean and standard deviation. By hand: every pixel of every *training*
 # image counts once. `tl.dataset_statistics` does the same without holding all images at once.
 
-# %% tags=["type-along"] say="mean and standard deviation of the training images, by hand and by helper"
+# %%
 pixels = torch.stack([plain[i][0] for i in train_part])
 own_mean, own_std = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3))
 print("by hand   ", [round(v, 4) for v in own_mean.tolist()], [round(v, 4) for v in own_std.tolist()])
@@ -462,7 +462,7 @@ plt.show()
 # loading the images takes much of the time, as it easily does with a GPU. What they bring depends on how near the
 # source is to the new images, and on the epochs you give them. How far to trust the figures:
 
-# %%
+# %% tags=["type-along"] say="the interval of each run's best validation accuracy"
 for name, history in runs.items():
     low, high = tl.accuracy_interval(round(max(history.val_accuracy) * len(val_part)), len(val_part))
     print(f"{name:10} {max(history.val_accuracy):.1%}, 95 % interval {low:.1%} to {high:.1%} ({len(val_part)} images)")
@@ -527,7 +527,7 @@ print("\n".join(timm.list_models("*efficientnet*", pretrained=True)[:4]))
 #
 # **Predict:** the three shapes for one image of 64 × 64.
 
-# %% tags=["type-along"] say="one timm network three times: with ten scores, without head, as feature maps"
+# %%
 # NBVAL_CHECK_OUTPUT
 image = torch.zeros(1, 3, 64, 64)
 scores = timm.create_model("mobilenetv3_small_100", num_classes=10).eval()
@@ -544,7 +544,7 @@ with torch.no_grad():
 #
 # Every timm model knows how its images were prepared: its **data config**. From it timm makes the transform.
 
-# %%
+# %% tags=["type-along"] say="timm's network with pretrained weights, its data config, its transform"
 model = tl.timm_pretrained(course, num_classes=5)
 config = timm.data.resolve_model_data_config(model)
 for key in ("input_size", "interpolation", "crop_pct", "mean", "std"):

@@ -158,8 +158,8 @@ tl.check("08.1", overlap)
 #
 # <details><summary>Hint 2</summary>
 #
-# `torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])`, then `.clamp(min=0)`. In the sum of both areas the shared part
-# is counted twice.
+# `torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])`, then `.clamp(min=0)`. In the sum of both areas the shared
+# part is counted twice.
 #
 # </details>
 
@@ -169,7 +169,7 @@ tl.check("08.1", overlap)
 # One more trap before we train. An augmentation that moves the image has to move the boxes. The v2 transforms of lesson
 # 01 do it, because the target's tensors carry their meaning as a type:
 
-# %%
+# %% tags=["type-along"] say="the scene flipped with its target, and what became of the first box"
 from torchvision.transforms import v2
 
 print([type(part).__name__ for part in (image, target["boxes"], target["masks"])])
@@ -215,7 +215,7 @@ tl.check("08.2", flip_scene)
 # the bundled network, in both profiles. First the **feature pyramid**: maps of several stages, coarse and fine, with
 # the same number of channels.
 
-# %%
+# %% tags=["type-along"] say="a feature pyramid round resnet10, and the shapes of its maps"
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
 body = tl.resnet10(weights="DEFAULT")
@@ -505,7 +505,7 @@ for step in range(8):
 # apart instead, with the same weights (*dilated*, or *atrous* filters). `tl.dilate` does that to a stage in five lines.
 # **Predict:** the shape of the map with a dilated third stage?
 
-# %%
+# %% tags=["type-along"] say="a stage as it is and dilated: the shapes of its maps"
 body = tl.resnet10(weights="DEFAULT").eval()
 early = torch.nn.Sequential(body.conv1, body.bn1, body.relu, body.maxpool, body.layer1, body.layer2)
 with torch.no_grad():
