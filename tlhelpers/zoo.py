@@ -49,7 +49,7 @@ def blueprint(name: str, **options: object) -> nn.Module:
     try:
         with preserved_random_state(), torch.device("meta"):
             return models.get_model(name, weights=None, **options)
-    except NotImplementedError as error:  # its builder looks at values, and on meta there are none
+    except RuntimeError as error:  # its builder looks at values, and on meta there are none
         raise CourseError(
             f"{name} cannot be built without numbers: models.get_model({name!r}, weights=None)."
         ) from error
